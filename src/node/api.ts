@@ -1,0 +1,158 @@
+/**
+ * The public face of the package as types: what `openMesh` takes and what it gives back.
+ *
+ * @module
+ */
+
+import type { MeshErrorCode } from "../protocol/errors.ts";
+import type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "../protocol/ids.ts";
+import type { SqlRow, SqlValue } from "../protocol/values.ts";
+
+/** The app's schema. rowmesh owns all DDL. */
+export interface Schema {
+  /** 1, 2, 3 …; a change of `tables` needs a new number. */
+  readonly version: number;
+  /** One `CREATE TABLE … STRICT` (or `CREATE INDEX`) statement each. Order is part of the format. */
+  readonly tables: readonly string[];
+}
+
+export type StorageChoice =
+  | "auto"
+  | "opfs"
+  | "indexeddb"
+  | "memory"
+  | { readonly directory: string };
+
+export interface OpenMeshOptions {
+  /** The local database's name: `[a-z0-9_-]{1,64}`. */
+  readonly name: string;
+  /** Left out: the replica stores and forwards everything but merges nothing (a relay, a hub). */
+  readonly schema?: Schema;
+  /** Default "auto": OPFS, else IndexedDB; in Node a directory must be named, or "memory". */
+  readonly storage?: StorageChoice;
+  /** A join URL or code made by `invite()` or printed by `rowmesh hub`. */
+  readonly join?: string;
+  /** Shown to the people of the mesh beside what this device wrote. Default: none. */
+  readonly deviceName?: string;
+  /** "off": no network until `mesh.online(true)`. Default "on" in browsers and Node. */
+  readonly network?: "on" | "off";
+  /** "off": no gossipsub; anti-entropy alone carries the data. Default "on". */
+  readonly gossip?: "on" | "off";
+  readonly signal?: AbortSignal;
+}
+
+export interface Mesh {
+  readonly db: MeshDatabase;
+  readonly siteId: SiteId;
+  readonly peerId: PeerId;
+  readonly publicKey: PublicKey;
+  /** A snapshot; cheap; never waits. */
+  readonly status: () => MeshStatus;
+  /** Called now and after every change of the status, at most every 100 ms. Returns the stop function. */
+  readonly onStatus: (listener: (status: MeshStatus) => void) => () => void;
+  /** Committed changesets, local and remote, in merge order, after `since`; then live until the signal. */
+  readonly events: (options?: {
+    readonly since?: number;
+    readonly signal?: AbortSignal;
+  }) => AsyncIterableIterator<ChangeEvent>;
+  /** SHA-256 over all rows of all tables in canonical order: equal on converged replicas. */
+  readonly stateHash: () => Promise<string>;
+  /** A URL fragment carrier that lets another device join. Binds drafts to a new mesh if there is none. */
+  readonly invite: (options?: { readonly role?: "writer"; readonly baseUrl?: string }) => Promise<string>;
+  /** Joins the mesh of the link, keeping local drafts. @throws ERR_MESH_DIFFERENT, ERR_INVITE_INVALID */
+  readonly join: (link: string) => Promise<void>;
+  /** Takes this device off the network, and back. Reads and writes go on meanwhile. */
+  readonly online: (online: boolean) => Promise<void>;
+  /** Re-creates the tables from the signed log into a fresh file and switches to it. */
+  readonly rebuild: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+export interface QueryOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface SqlRunner {
+  /** Runs one statement. @returns rows changed. @throws ERR_SQL, ERR_SQL_FORBIDDEN */
+  readonly exec: (sql: string, params?: readonly SqlValue[], options?: QueryOptions) => Promise<number>;
+  readonly query: <Row extends SqlRow = SqlRow>(
+    sql: string,
+    params?: readonly SqlValue[],
+    options?: QueryOptions,
+  ) => Promise<Row[]>;
+  /** One prepared statement over many rows of parameters. @returns rows changed. */
+  readonly execMany: (
+    sql: string,
+    paramRows: readonly (readonly SqlValue[])[],
+    options?: QueryOptions,
+  ) => Promise<number>;
+}
+
+export interface MeshDatabase extends SqlRunner {
+  /** All or nothing; becomes one signed changeset. The result is durable when the promise resolves. */
+  readonly transaction: <T>(
+    run: (tx: SqlRunner) => Promise<T>,
+    options?: { readonly signal?: AbortSignal; readonly timeoutMs?: number },
+  ) => Promise<T>;
+  /** Calls back with the rows now and after each commit that touched a table the query reads. */
+  readonly watch: <Row extends SqlRow = SqlRow>(
+    sql: string,
+    params: readonly SqlValue[],
+    listener: (result: { readonly rows: Row[] }) => void,
+    options?: { readonly onError?: (error: Error) => void },
+  ) => () => void;
+}
+
+export interface ChangeEvent {
+  /** Pass as `since` to go on after this one. Local to this replica, ascending. */
+  readonly checkpoint: number;
+  readonly siteId: SiteId;
+  readonly version: number;
+  readonly headerHash: HeaderHash;
+  readonly local: boolean;
+  /** The author's clock, for people only. */
+  readonly wallClockMs: number;
+  readonly tables: readonly { readonly table: string; readonly rows: number }[];
+}
+
+export interface MeshStatus {
+  readonly meshId: MeshId | null;
+  readonly online: boolean;
+  readonly storage: { readonly kind: "opfs" | "indexeddb" | "memory" | "directory"; readonly durable: boolean };
+  /** Equal digests mean equal logs. */
+  readonly digest: string;
+  readonly peers: readonly PeerStatus[];
+  readonly authors: readonly AuthorStatus[];
+  /** Changesets held here that wait for a cause, or for an upgrade. */
+  readonly waiting: { readonly held: number; readonly parked: number; readonly reason: string | null };
+  /** Changesets known to exist somewhere and not held here. */
+  readonly missing: number;
+  /** True when every connected peer reported our digest and nothing waits. */
+  readonly converged: boolean;
+  readonly refusals: readonly { readonly code: MeshErrorCode; readonly count: number; readonly remedy: string }[];
+  readonly forks: readonly { readonly siteId: SiteId; readonly version: number; readonly headers: readonly HeaderHash[] }[];
+  /** Plain sentences, most important first. */
+  readonly notices: readonly string[];
+}
+
+export interface PeerStatus {
+  readonly peerId: PeerId;
+  readonly name: string | null;
+  readonly role: "hub" | "device";
+  /** "relayed" carries only signalling. */
+  readonly link: "webrtc" | "webrtc-direct" | "websocket" | "tcp" | "memory" | "relayed" | "none";
+  readonly lastHeardMs: number | null;
+  readonly roundTripMs: number | null;
+  /** Changesets it told of that we lack, and those we hold that it lacks. */
+  readonly weLack: number;
+  readonly itLacks: number;
+  readonly sameDigest: boolean;
+}
+
+export interface AuthorStatus {
+  readonly siteId: SiteId;
+  readonly name: string | null;
+  readonly local: boolean;
+  readonly version: number;
+  readonly lastWroteMs: number | null;
+}

@@ -1,0 +1,122 @@
+/**
+ * Every interface that one may swap: a real one in `src/node`, a simulated one in tests. Plain
+ * arrow properties; no EventEmitter, no libp2p, SQLite or worker types. Each has a contract suite
+ * in `test/contracts`.
+ *
+ * @module
+ */
+
+import type { UnsignedChangeset, VerifiedChangeset } from "./protocol/changeset.ts";
+import type { MeshErrorCode } from "./protocol/errors.ts";
+import type { MeshId, PeerId, PublicKey, SiteId } from "./protocol/ids.ts";
+import type { ChangesetRange, VectorEntry } from "./protocol/version-vector.ts";
+
+export interface Clock {
+  /** Monotonic milliseconds for timers and leases; no meaning across processes. */
+  readonly nowMs: () => number;
+  /** Milliseconds since 1970, for people only; may jump. */
+  readonly wallClockMs: () => number;
+}
+
+export interface Random {
+  /** A uniform integer in [0, bound). */
+  readonly below: (bound: number) => number;
+  /** Cryptographically strong in production. */
+  readonly bytes: (length: number) => Uint8Array<ArrayBuffer>;
+}
+
+/** Signs what this replica writes. Made by `src/signing`, over @noble or WebCrypto. */
+export interface Signer {
+  readonly publicKey: PublicKey;
+  readonly siteId: SiteId;
+  readonly sign: (changeset: UnsignedChangeset, mesh: MeshId) => Promise<VerifiedChangeset>;
+}
+
+/** What one peer on the network may do to us. At most one call per peer is under way: await = back-pressure. */
+export interface NetworkHandlers {
+  readonly peerUp: (peer: NetworkPeer) => void;
+  readonly peerDown: (peer: PeerId) => void;
+  /** One frame of the stream protocol, in order. The next is not read before this resolves. */
+  readonly frame: (from: PeerId, bytes: Uint8Array) => Promise<void>;
+  /** One gossiped message. Resolves within 200 ms with what gossip should do with it. */
+  readonly broadcast: (from: PeerId, bytes: Uint8Array) => Promise<BroadcastVerdict>;
+}
+
+export type BroadcastVerdict = "accept" | "ignore" | "reject";
+
+export type LinkKind =
+  | "webrtc"
+  | "webrtc-direct"
+  | "websocket"
+  | "tcp"
+  | "memory"
+  | "relayed"
+  | "none";
+
+export interface NetworkPeer {
+  readonly id: PeerId;
+  readonly link: LinkKind;
+}
+
+/** Carries bytes between peers that already know each other. Loses a peer, never a frame of a live one. */
+export interface Network {
+  readonly self: PeerId;
+  /** Starts, after which the handlers are called. Idempotent. */
+  readonly start: (handlers: NetworkHandlers) => Promise<void>;
+  /**
+   * Queues one frame. Resolves when there is room for more, so that a caller who awaits holds at
+   * most one frame beyond the buffer. A frame for a peer that is gone is dropped silently.
+   */
+  readonly send: (to: PeerId, frame: Uint8Array) => Promise<void>;
+  /** Best effort, to everyone. Resolves with the number of peers it was handed to. */
+  readonly broadcast: (bytes: Uint8Array) => Promise<number>;
+  /** Lowers a peer's standing after a bad frame; drops it when it goes on. */
+  readonly penalise: (peer: PeerId, code: MeshErrorCode) => void;
+  /** The mesh's other members that could be dialled, as told by a neighbour. */
+  readonly suggestPeers: (via: PeerId, peers: readonly PeerId[]) => void;
+  readonly links: () => readonly NetworkPeer[];
+  readonly stop: () => Promise<void>;
+}
+
+/** One run of consecutive changesets of one author, as the bytes of `protocol/changeset-run.ts`. */
+export type RunBytes = Uint8Array;
+
+/** What became of one received changeset. */
+export interface IngestOutcome {
+  readonly verdict: "applied" | "known" | "parked" | "held" | "void" | "later" | "refused";
+  /** Why, when void, later (cannot be judged yet; ask again) or refused (never valid). */
+  readonly code?: MeshErrorCode;
+}
+
+/** What a replica's vector became. Sent after commit, batched. */
+export interface ReplicaChange {
+  readonly entries: readonly VectorEntry[];
+  /** Own changesets that were just committed and released, as runs of one, oldest first. */
+  readonly released: readonly RunBytes[];
+}
+
+/** The log layer as replication sees it: async, batched, bytes only; may live in a worker. */
+export interface ReplicaStore {
+  readonly mesh: () => MeshId | null;
+  readonly vector: () => Promise<readonly VectorEntry[]>;
+  /**
+   * Decodes, verifies, logs, merges. Resolves after the commit, one list per run, one outcome per
+   * changeset; a run that does not decode has the one outcome "refused". Never rejects on bad bytes.
+   */
+  readonly ingest: (runs: readonly RunBytes[]) => Promise<readonly (readonly IngestOutcome[])[]>;
+  /**
+   * The runs that hold the range, oldest first, about `bytesMax` bytes in all but at least one
+   * changeset; own unreleased changesets in it are released (durably) first.
+   * `next` is the first version not included, or null when the range is served.
+   */
+  readonly read: (
+    range: ChangesetRange,
+    bytesMax: number,
+  ) => Promise<{ readonly runs: readonly RunBytes[]; readonly next: number | null }>;
+  /**
+   * On: releases all own changesets, durably; from then on local commits are released as they
+   * commit. Off: commits stay unreleased until `read` or the next "on". Starts off.
+   */
+  readonly offer: (mode: "on" | "off") => Promise<void>;
+  readonly onChange: (listener: (change: ReplicaChange) => void) => () => void;
+}
