@@ -58,7 +58,10 @@ export interface Mesh {
   /** SHA-256 over all rows of all tables in canonical order: equal on converged replicas. */
   readonly stateHash: () => Promise<string>;
   /** A URL fragment carrier that lets another device join. Binds drafts to a new mesh if there is none. */
-  readonly invite: (options?: { readonly role?: "writer"; readonly baseUrl?: string }) => Promise<string>;
+  readonly invite: (options?: {
+    readonly role?: "writer";
+    readonly baseUrl?: string;
+  }) => Promise<string>;
   /** Joins the mesh of the link, keeping local drafts. @throws ERR_MESH_DIFFERENT, ERR_INVITE_INVALID */
   readonly join: (link: string) => Promise<void>;
   /** Takes this device off the network, and back. Reads and writes go on meanwhile. */
@@ -74,7 +77,11 @@ export interface QueryOptions {
 
 export interface SqlRunner {
   /** Runs one statement. @returns rows changed. @throws ERR_SQL, ERR_SQL_FORBIDDEN */
-  readonly exec: (sql: string, params?: readonly SqlValue[], options?: QueryOptions) => Promise<number>;
+  readonly exec: (
+    sql: string,
+    params?: readonly SqlValue[],
+    options?: QueryOptions,
+  ) => Promise<number>;
   readonly query: <Row extends SqlRow = SqlRow>(
     sql: string,
     params?: readonly SqlValue[],
@@ -118,19 +125,34 @@ export interface ChangeEvent {
 export interface MeshStatus {
   readonly meshId: MeshId | null;
   readonly online: boolean;
-  readonly storage: { readonly kind: "opfs" | "indexeddb" | "memory" | "directory"; readonly durable: boolean };
+  readonly storage: {
+    readonly kind: "opfs" | "indexeddb" | "memory" | "directory";
+    readonly durable: boolean;
+  };
   /** Equal digests mean equal logs. */
   readonly digest: string;
   readonly peers: readonly PeerStatus[];
   readonly authors: readonly AuthorStatus[];
   /** Changesets held here that wait for a cause, or for an upgrade. */
-  readonly waiting: { readonly held: number; readonly parked: number; readonly reason: string | null };
+  readonly waiting: {
+    readonly held: number;
+    readonly parked: number;
+    readonly reason: string | null;
+  };
   /** Changesets known to exist somewhere and not held here. */
   readonly missing: number;
   /** True when every connected peer reported our digest and nothing waits. */
   readonly converged: boolean;
-  readonly refusals: readonly { readonly code: MeshErrorCode; readonly count: number; readonly remedy: string }[];
-  readonly forks: readonly { readonly siteId: SiteId; readonly version: number; readonly headers: readonly HeaderHash[] }[];
+  readonly refusals: readonly {
+    readonly code: MeshErrorCode;
+    readonly count: number;
+    readonly remedy: string;
+  }[];
+  readonly forks: readonly {
+    readonly siteId: SiteId;
+    readonly version: number;
+    readonly headers: readonly HeaderHash[];
+  }[];
   /** Plain sentences, most important first. */
   readonly notices: readonly string[];
 }

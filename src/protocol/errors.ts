@@ -21,7 +21,8 @@ export const ERROR_REMEDIES = {
   ERR_ROWS_INVALID: "The author's rows break a rule of the schema; they are ignored everywhere.",
   // Authentic changesets this replica cannot read yet.
   ERR_SCHEMA_NEWER: "Upgrade the app to see these changes.",
-  ERR_SCHEMA_MISMATCH: "Two different schemas carry one version number; give the changed one a new version.",
+  ERR_SCHEMA_MISMATCH:
+    "Two different schemas carry one version number; give the changed one a new version.",
   ERR_ENCODING_UNKNOWN: "Upgrade the app to read these changes.",
   // The local database.
   ERR_SCHEMA_INVALID: "Change the named table or column as the message says.",
@@ -29,12 +30,14 @@ export const ERROR_REMEDIES = {
   ERR_SQL_FORBIDDEN: "rowmesh owns transactions, schema and settings; use its API.",
   ERR_NESTED: "Inside a transaction use its own handle (tx), not mesh.db.",
   ERR_TRANSACTION_TOO_LARGE: "Split the transaction.",
-  ERR_TRANSACTION_TIMEOUT: "Keep transactions short; do not wait for people or networks inside one.",
+  ERR_TRANSACTION_TIMEOUT:
+    "Keep transactions short; do not wait for people or networks inside one.",
   ERR_ABORTED: "The caller's AbortSignal fired.",
   ERR_CLOSED: "Open the mesh again.",
   ERR_STORAGE_LOCKED: "Close the other tab or process that has this database open.",
   ERR_STORAGE_FULL: "Free some space on this device, then try again.",
-  ERR_STORAGE_LOST: "The storage failed or was removed; reopen, and the mesh will bring the data back.",
+  ERR_STORAGE_LOST:
+    "The storage failed or was removed; reopen, and the mesh will bring the data back.",
   ERR_STORAGE_UNAVAILABLE: "This browser or page offers no such storage; use another.",
   ERR_DATABASE_CORRUPT: "Restore a copy, or delete this database and join the mesh again.",
   ERR_ENGINE_TRAP: "The SQL engine was restarted; the transaction was rolled back. Try again.",

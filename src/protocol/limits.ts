@@ -1,0 +1,77 @@
+/**
+ * Every limit on remote input, with its unit in the name and its reason beside it.
+ *
+ * Limits of the *format* decide what is valid. They belong to `FORMAT_VERSION` and never change
+ * within it, or replicas of different releases would disagree. Limits of *resources* may delay an
+ * authentic changeset, never refuse it; they may change with any release.
+ *
+ * @module
+ */
+
+// ── Format ────────────────────────────────────────────────────────────────────────────────────
+
+/** First byte of every header, genesis and hello. */
+export const FORMAT_VERSION = 1;
+/** A changeset's encoded payload. Larger transactions are refused at the writer. */
+export const PAYLOAD_BYTES_MAX: number = 64 * 1024 * 1024;
+/** Payloads above one chunk are signed as a list of chunk hashes, so that each is verifiable alone. */
+export const CHUNK_BYTES: number = 64 * 1024;
+/** More causes than this are folded into a row-less changeset first. */
+export const DEPENDENCIES_MAX = 64;
+/** Bytes of a cause's header hash that a dependency carries: enough to tell the branches of a fork. */
+export const DEPENDENCY_HASH_BYTES = 8;
+/** Versions count one author's transactions: 2^48 is 9,000 years of 1,000 a second. */
+export const VERSION_MAX: number = 2 ** 48;
+/** cr-sqlite's seq is a C int; 64 MiB hold fewer rows than this anyway. */
+export const ROWS_MAX: number = 2 ** 24;
+/** One value. cr-sqlite copies values several times through a 2 GB heap. */
+export const VALUE_BYTES_MAX: number = 1024 * 1024;
+/** All key columns of one row, packed. */
+export const PRIMARY_KEY_BYTES_MAX: number = 4 * 1024;
+/** Key columns and cells of one table; cr-sqlite breaks beyond 63 columns. */
+export const COLUMNS_MAX = 63;
+/** Reading changes costs 0.14 ms with 1 table, 2 ms with 50, 15 ms with 200, nothing works at 500. */
+export const TABLES_MAX = 50;
+/** Beyond it clocks could be pushed to where SQLite's int64 wraps (2^63). */
+export const CLOCK_MAX: number = 2 ** 40;
+/** Wall clock in the payload, for people only: the year 10889. */
+export const WALL_CLOCK_MS_MAX: number = 2 ** 48;
+export const SCHEMA_VERSION_MAX: number = 2 ** 31 - 1;
+/** A mesh's or a device's name, UTF-8. */
+export const NAME_BYTES_MAX = 128;
+/** Hub addresses in an invite. */
+export const INVITE_ADDRESSES_MAX = 16;
+export const ADDRESS_BYTES_MAX = 512;
+/** A join link, in characters; larger ones are not even decoded. */
+export const INVITE_CHARS_MAX: number = 16 * 1024;
+
+// ── Resources ─────────────────────────────────────────────────────────────────────────────────
+
+/** One frame on the sync stream. libp2p over WebRTC moves 16–256 KiB equally fast. */
+export const FRAME_BYTES_MAX: number = 256 * 1024;
+/** One gossiped changeset; larger ones are pulled. gossipsub has no back-pressure: keep it small. */
+export const BROADCAST_BYTES_MAX: number = 16 * 1024;
+/** A run with more bytes travels in parts of this size. */
+export const PART_BYTES: number = 64 * 1024;
+/** One run in memory: one changeset of the largest payload, its header, and room. */
+export const RUN_BYTES_MAX: number = PAYLOAD_BYTES_MAX + 64 * 1024;
+/** Changesets of one run. */
+export const RUN_CHANGESETS_MAX = 4_096;
+/** Entries of one vector frame (about 60 bytes each); a larger vector takes several frames. */
+export const VECTOR_ENTRIES_MAX = 2_048;
+/** Authors × streams one peer may claim to know of; beyond it the rest of its claim is ignored. */
+export const VECTOR_ENTRIES_PER_PEER_MAX = 65_536;
+/** Ranges beyond a gap in one vector entry. */
+export const BEYOND_RANGES_MAX = 32;
+/** Ranges of one request. */
+export const WANT_RANGES_MAX = 64;
+/** Bytes one request may ask for, and so what may be on the way to one receiver. */
+export const WANT_BYTES_MAX: number = 1024 * 1024;
+/** Neighbours told of in one frame. */
+export const NEIGHBOURS_MAX = 256;
+/** Runs waiting to be verified and merged, over all peers, in bytes. Beyond it: ask again later. */
+export const INGEST_BYTES_MAX: number = 2 * RUN_BYTES_MAX;
+/** Authentic changesets kept beyond a gap, per author. The rest is asked for again. */
+export const BEYOND_CHANGESETS_MAX = 8_192;
+/** Authors one replica keeps a log of. */
+export const AUTHORS_MAX = 65_536;

@@ -1,0 +1,237 @@
+/**
+ * Payload of a data changeset: all rows of one transaction, grouped by table and primary key
+ * (PROTOCOL §3). Read by the merge layer only; the log layer carries it unread.
+ * ```
+ * varint schema version │ u8 1 and 32 bytes of schema hash, or 0 │ varint wall clock ms
+ * │ varint tables │ tables × (varint table − previous − 1 │ varint rows − 1 │ rows)
+ * row:   sized primary key (as crsql_pack_columns packs it), ascending bytewise
+ *        │ varint causal length │ varint 2 × cells + sentinel │ cells
+ * cell:  varint column − previous − 1 │ varint col version │ value
+ * value: u8 class + 8 × n │ …  class 0 NULL, 1 INTEGER (n bytes of minimal two's complement),
+ *        2 REAL (8 bytes IEEE 754, n 0), 3 TEXT, 4 BLOB (n bytes; n 31: 31 + a varint)
+ * ```
+ * Tables and columns are numbered from 0 by the named schema version; key columns never appear as
+ * cells. No site ids and no db versions: the author is the site, merges use 0.
+ *
+ * @module
+ */
+
+import { ByteReader, ByteWriter, compareBytes, encodeText, notCanonical } from "./bytes.ts";
+import { MeshError } from "./errors.ts";
+import { fromHex, HASH_BYTES, toHex } from "./ids.ts";
+import {
+  CLOCK_MAX,
+  COLUMNS_MAX,
+  PAYLOAD_BYTES_MAX,
+  PRIMARY_KEY_BYTES_MAX,
+  ROWS_MAX,
+  SCHEMA_VERSION_MAX,
+  TABLES_MAX,
+  VALUE_BYTES_MAX,
+  WALL_CLOCK_MS_MAX,
+} from "./limits.ts";
+import type { StoredValue } from "./values.ts";
+
+export interface ChangesetPayload {
+  readonly schemaVersion: number;
+  /** 64 hex digits: SHA-256 of the schema; sent with an author's first changeset under a version. */
+  readonly schemaHash: string | null;
+  /** The author's clock, for people only. */
+  readonly wallClockMs: number;
+  /** Ascending by table number. May be empty: a changeset that only joins causes. */
+  readonly tables: readonly TableChanges[];
+}
+
+export interface TableChanges {
+  readonly table: number;
+  /** At least one; ascending by primary key, no two alike. */
+  readonly rows: readonly RowChanges[];
+}
+
+export interface RowChanges {
+  /** As `crsql_pack_columns` packs it. */
+  readonly primaryKey: Uint8Array;
+  /** cr-sqlite's `cl`: odd alive, even deleted. */
+  readonly causalLength: number;
+  /** Whether the row-level change (`cid = '-1'`) itself is part of the transaction. */
+  readonly sentinel: boolean;
+  /** Ascending by column; none when deleted. */
+  readonly cells: readonly CellChange[];
+}
+
+export interface CellChange {
+  readonly column: number;
+  /** cr-sqlite's `col_version`, from 1. */
+  readonly columnVersion: number;
+  readonly value: StoredValue;
+}
+
+const NULL = 0;
+const INTEGER = 1;
+const REAL = 2;
+const TEXT = 3;
+const BLOB = 4;
+/** Lengths below this fit the tag byte. */
+const LONG = 31;
+
+/** @throws MeshError ERR_TRANSACTION_TOO_LARGE above 64 MiB; RangeError where rows are out of order. */
+export function encodePayload(payload: ChangesetPayload): Uint8Array<ArrayBuffer> {
+  const writer = new ByteWriter(1024).varint(payload.schemaVersion);
+  if (payload.schemaHash === null) writer.u8(0);
+  else writer.u8(1).raw(fromHex(payload.schemaHash));
+  writer.varint(payload.wallClockMs).varint(payload.tables.length);
+  let previousTable = -1;
+  for (const { table, rows } of payload.tables) {
+    writer.varint(table - previousTable - 1).varint(rows.length - 1);
+    previousTable = table;
+    for (const row of rows) writeRow(writer, row);
+    if (writer.length > PAYLOAD_BYTES_MAX) break;
+  }
+  if (writer.length > PAYLOAD_BYTES_MAX) {
+    throw new MeshError("ERR_TRANSACTION_TOO_LARGE", `more than ${PAYLOAD_BYTES_MAX} bytes`);
+  }
+  return writer.finish();
+}
+
+function writeRow(writer: ByteWriter, row: RowChanges): void {
+  writer
+    .sized(row.primaryKey)
+    .varint(row.causalLength)
+    .varint(2 * row.cells.length + (row.sentinel ? 1 : 0));
+  let previousColumn = -1;
+  for (const { column, columnVersion, value } of row.cells) {
+    writer.varint(column - previousColumn - 1).varint(columnVersion);
+    previousColumn = column;
+    writeValue(writer, value);
+  }
+}
+
+/** Canonical or refused. @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT */
+export function decodePayload(bytes: Uint8Array): ChangesetPayload {
+  const reader = new ByteReader(bytes);
+  const prefix = readPrefix(reader);
+  const tables: TableChanges[] = [];
+  const tableCount = reader.varint(TABLES_MAX);
+  let table = -1;
+  for (let i = 0; i < tableCount; i++) {
+    table += 1 + reader.varint(TABLES_MAX);
+    if (table >= TABLES_MAX) throw new MeshError("ERR_LIMIT", "table number");
+    const rowCount = 1 + reader.varint(ROWS_MAX);
+    const rows: RowChanges[] = [];
+    let previousKey: Uint8Array | null = null;
+    for (let j = 0; j < rowCount; j++) {
+      const row = readRow(reader);
+      if (previousKey !== null && compareBytes(previousKey, row.primaryKey) >= 0) {
+        throw notCanonical("row order");
+      }
+      previousKey = row.primaryKey;
+      rows.push(row);
+    }
+    tables.push({ table, rows });
+  }
+  reader.end();
+  return { ...prefix, tables };
+}
+
+type PayloadPrefix = Omit<ChangesetPayload, "tables">;
+
+/** The prefix alone, to judge whether the rows can be read at all. @throws MeshError ERR_NOT_CANONICAL */
+export const decodePayloadPrefix = (bytes: Uint8Array): PayloadPrefix =>
+  readPrefix(new ByteReader(bytes));
+
+function readPrefix(reader: ByteReader): PayloadPrefix {
+  const schemaVersion = reader.varint(SCHEMA_VERSION_MAX);
+  if (schemaVersion === 0) throw notCanonical("schema version 0");
+  const hasHash = reader.u8();
+  if (hasHash > 1) throw notCanonical("schema hash flag");
+  const schemaHash = hasHash === 1 ? toHex(reader.raw(HASH_BYTES)) : null;
+  return { schemaVersion, schemaHash, wallClockMs: reader.varint(WALL_CLOCK_MS_MAX) };
+}
+
+function readRow(reader: ByteReader): RowChanges {
+  const primaryKey = reader.sized(PRIMARY_KEY_BYTES_MAX);
+  const causalLength = reader.varint(CLOCK_MAX);
+  const packed = reader.varint(2 * COLUMNS_MAX + 1);
+  const sentinel = packed % 2 === 1;
+  const cellCount = (packed - (packed % 2)) / 2;
+  if (causalLength === 0) throw notCanonical("causal length 0");
+  const alive = causalLength % 2 === 1;
+  if (alive ? packed === 0 : !sentinel || cellCount > 0) throw notCanonical("cells and liveness");
+  const cells: CellChange[] = [];
+  let column = -1;
+  for (let i = 0; i < cellCount; i++) {
+    column += 1 + reader.varint(COLUMNS_MAX);
+    if (column >= COLUMNS_MAX) throw new MeshError("ERR_LIMIT", "column number");
+    const columnVersion = reader.varint(CLOCK_MAX);
+    if (columnVersion === 0) throw notCanonical("col version 0");
+    cells.push({ column, columnVersion, value: readValue(reader) });
+  }
+  return { primaryKey, causalLength, sentinel, cells };
+}
+
+export function writeValue(writer: ByteWriter, value: StoredValue): void {
+  if (value === null) writer.u8(NULL);
+  else if (typeof value === "bigint") writeInteger(writer, value);
+  else if (typeof value === "number") writeReal(writer, value);
+  else if (typeof value === "string") writeLong(writer, TEXT, encodeText(value));
+  else writeLong(writer, BLOB, value);
+}
+
+function writeInteger(writer: ByteWriter, value: bigint): void {
+  if (BigInt.asIntN(64, value) !== value) throw new RangeError("integer beyond int64");
+  const count = integerBytes(value);
+  writer.u8(INTEGER + 8 * count).int(value, count);
+}
+
+/** The fewest bytes of two's complement that hold the value: 0 for 0, 1 for −128…127, … */
+function integerBytes(value: bigint): number {
+  if (value === 0n) return 0;
+  let count = 1;
+  while (BigInt.asIntN(8 * count, value) !== value) count++;
+  return count;
+}
+
+function writeReal(writer: ByteWriter, value: number): void {
+  if (Number.isNaN(value)) throw new RangeError("NaN is NULL in SQLite");
+  writer.u8(REAL).float64(value);
+}
+
+function writeLong(writer: ByteWriter, valueClass: number, bytes: Uint8Array): void {
+  if (bytes.length > VALUE_BYTES_MAX) {
+    throw new MeshError("ERR_LIMIT", `a value of ${bytes.length} bytes`);
+  }
+  if (bytes.length < LONG) writer.u8(valueClass + 8 * bytes.length);
+  else writer.u8(valueClass + 8 * LONG).varint(bytes.length - LONG);
+  writer.raw(bytes);
+}
+
+/** @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT */
+export function readValue(reader: ByteReader): StoredValue {
+  const tag = reader.u8();
+  const n = tag >> 3;
+  switch (tag & 7) {
+    case NULL:
+      if (n !== 0) throw notCanonical("NULL");
+      return null;
+    case INTEGER: {
+      if (n > 8) throw notCanonical("INTEGER");
+      const value = reader.int(n);
+      if (integerBytes(value) !== n) throw notCanonical("INTEGER not minimal");
+      return value;
+    }
+    case REAL: {
+      const value = reader.float64();
+      if (n !== 0 || Number.isNaN(value)) throw notCanonical("REAL");
+      return value;
+    }
+    case TEXT:
+      return reader.utf8(readLength(reader, n));
+    case BLOB:
+      return reader.raw(readLength(reader, n));
+    default:
+      throw notCanonical(`value class ${tag & 7}`);
+  }
+}
+
+const readLength = (reader: ByteReader, n: number): number =>
+  n < LONG ? n : LONG + reader.varint(VALUE_BYTES_MAX - LONG);
