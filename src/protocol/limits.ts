@@ -75,3 +75,25 @@ export const INGEST_BYTES_MAX: number = 2 * RUN_BYTES_MAX;
 export const BEYOND_CHANGESETS_MAX = 8_192;
 /** Authors one replica keeps a log of. */
 export const AUTHORS_MAX = 65_536;
+
+// ── Links ─────────────────────────────────────────────────────────────────────────────────────
+
+/** Cost of frames sent and not yet handled by the receiver, per link: its memory, and its window. */
+export const LINK_WINDOW_BYTES: number = 1024 * 1024;
+/** Charged to the window on top of a frame's bytes, so that a million empty-ish frames do not fit. */
+export const FRAME_COST_BYTES = 64;
+/** Frames waiting for the window, per link; a sender waits beyond it. */
+export const LINK_QUEUE_BYTES_MAX: number = 512 * 1024;
+/** A frame that is not whole this long after its first byte closes the link: 256 KiB at 100 kbit/s. */
+export const FRAME_TIMEOUT_MS = 30_000;
+/** Gossiped messages whose verdict is awaited, over all peers; more are ignored and pulled later. */
+export const BROADCAST_PENDING_MAX = 256;
+/** gossipsub's queue towards one peer; beyond it the stream is reset and opened again. */
+export const BROADCAST_QUEUE_BYTES_MAX: number = 2 * 1024 * 1024;
+/** Bad frames forgiven before a peer is dropped. One is forgiven every minute. */
+export const STRIKES_MAX = 8;
+/** Peers whose bad frames are remembered. */
+export const STANDINGS_MAX = 1_024;
+/** Peers remembered as possible links, and those who told of one of them. */
+export const CANDIDATES_MAX = 512;
+export const CANDIDATE_RELAYS_MAX = 8;
