@@ -78,8 +78,11 @@ export interface Network {
   readonly stop: () => Promise<void>;
 }
 
-/** One run of consecutive changesets of one author, as the bytes of `protocol/changeset-run.ts`. */
-export type RunBytes = Uint8Array;
+/** What arrived, in the encodings of `protocol/changeset-run.ts`. */
+export interface IngestItem {
+  readonly type: "run" | "broadcast";
+  readonly bytes: Uint8Array;
+}
 
 /** What became of one received changeset. */
 export interface IngestOutcome {
@@ -91,8 +94,11 @@ export interface IngestOutcome {
 /** What a replica's vector became. Sent after commit, batched. */
 export interface ReplicaChange {
   readonly entries: readonly VectorEntry[];
-  /** Own changesets that were just committed and released, as runs of one, oldest first. */
-  readonly released: readonly RunBytes[];
+  /**
+   * Own changesets that were just committed and released, oldest first, encoded as broadcasts.
+   * Those above `BROADCAST_BYTES_MAX` are left out: neighbours see the vector move and pull.
+   */
+  readonly broadcasts: readonly Uint8Array[];
 }
 
 /** The log layer as replication sees it: async, batched, bytes only; may live in a worker. */
@@ -100,10 +106,10 @@ export interface ReplicaStore {
   readonly mesh: () => MeshId | null;
   readonly vector: () => Promise<readonly VectorEntry[]>;
   /**
-   * Decodes, verifies, logs, merges. Resolves after the commit, one list per run, one outcome per
-   * changeset; a run that does not decode has the one outcome "refused". Never rejects on bad bytes.
+   * Decodes, verifies, logs, merges. Resolves after the commit, one list per item, one outcome per
+   * changeset; an item that does not decode has the one outcome "refused". Never rejects on bad bytes.
    */
-  readonly ingest: (runs: readonly RunBytes[]) => Promise<readonly (readonly IngestOutcome[])[]>;
+  readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
   /**
    * The runs that hold the range, oldest first, about `bytesMax` bytes in all but at least one
    * changeset; own unreleased changesets in it are released (durably) first.
@@ -112,7 +118,7 @@ export interface ReplicaStore {
   readonly read: (
     range: ChangesetRange,
     bytesMax: number,
-  ) => Promise<{ readonly runs: readonly RunBytes[]; readonly next: number | null }>;
+  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
   /**
    * On: releases all own changesets, durably; from then on local commits are released as they
    * commit. Off: commits stay unreleased until `read` or the next "on". Starts off.
