@@ -4,17 +4,20 @@
  * @module
  */
 
+import type { ChangeEvent } from "../db/change-events.ts";
+import type { Schema } from "../db/schema.ts";
+import type { MeshDatabase } from "../db/sql-runner.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "../protocol/ids.ts";
-import type { SqlRow, SqlValue } from "../protocol/values.ts";
 
-/** The app's schema. rowmesh owns all DDL. */
-export interface Schema {
-  /** 1, 2, 3 …; a change of `tables` needs a new number. */
-  readonly version: number;
-  /** One `CREATE TABLE … STRICT` (or `CREATE INDEX`) statement each. Order is part of the format. */
-  readonly tables: readonly string[];
-}
+export type { ChangeEvent } from "../db/change-events.ts";
+export type { Schema } from "../db/schema.ts";
+export type {
+  MeshDatabase,
+  QueryOptions,
+  SqlRunner,
+  TransactionOptions,
+} from "../db/sql-runner.ts";
 
 export type StorageChoice =
   | "auto"
@@ -69,57 +72,6 @@ export interface Mesh {
   /** Re-creates the tables from the signed log into a fresh file and switches to it. */
   readonly rebuild: () => Promise<void>;
   readonly close: () => Promise<void>;
-}
-
-export interface QueryOptions {
-  readonly signal?: AbortSignal;
-}
-
-export interface SqlRunner {
-  /** Runs one statement. @returns rows changed. @throws ERR_SQL, ERR_SQL_FORBIDDEN */
-  readonly exec: (
-    sql: string,
-    params?: readonly SqlValue[],
-    options?: QueryOptions,
-  ) => Promise<number>;
-  readonly query: <Row extends SqlRow = SqlRow>(
-    sql: string,
-    params?: readonly SqlValue[],
-    options?: QueryOptions,
-  ) => Promise<Row[]>;
-  /** One prepared statement over many rows of parameters. @returns rows changed. */
-  readonly execMany: (
-    sql: string,
-    paramRows: readonly (readonly SqlValue[])[],
-    options?: QueryOptions,
-  ) => Promise<number>;
-}
-
-export interface MeshDatabase extends SqlRunner {
-  /** All or nothing; becomes one signed changeset. The result is durable when the promise resolves. */
-  readonly transaction: <T>(
-    run: (tx: SqlRunner) => Promise<T>,
-    options?: { readonly signal?: AbortSignal; readonly timeoutMs?: number },
-  ) => Promise<T>;
-  /** Calls back with the rows now and after each commit that touched a table the query reads. */
-  readonly watch: <Row extends SqlRow = SqlRow>(
-    sql: string,
-    params: readonly SqlValue[],
-    listener: (result: { readonly rows: Row[] }) => void,
-    options?: { readonly onError?: (error: Error) => void },
-  ) => () => void;
-}
-
-export interface ChangeEvent {
-  /** Pass as `since` to go on after this one. Local to this replica, ascending. */
-  readonly checkpoint: number;
-  readonly siteId: SiteId;
-  readonly version: number;
-  readonly headerHash: HeaderHash;
-  readonly local: boolean;
-  /** The author's clock, for people only. */
-  readonly wallClockMs: number;
-  readonly tables: readonly { readonly table: string; readonly rows: number }[];
 }
 
 export interface MeshStatus {

@@ -1,0 +1,120 @@
+/**
+ * The replica: an app's tables and the signed log they are a view of, in one SQLite file. Two layers
+ * that never mix: the log verifies nothing and reads no rows, it stores what is
+ * {@link VerifiedChangeset}; the merge turns logged changesets into rows (docs/MERGE.md).
+ *
+ * Whatever is awaited here is durable when it resolves. Calls are served one after another.
+ *
+ * @module
+ */
+
+import type { VerifiedChangeset } from "../protocol/changeset.ts";
+import type { MeshErrorCode } from "../protocol/errors.ts";
+import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
+import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
+import type { Clock, IngestOutcome, ReplicaChange, Signer } from "../seams.ts";
+import type { ChangeEvent, EventsOptions } from "./change-events.ts";
+import type { Schema } from "./schema.ts";
+import type { MeshDatabase } from "./sql-runner.ts";
+import type { Storage } from "./storage.ts";
+
+export interface ReplicaDatabaseOptions {
+  /** Closed by {@link ReplicaDatabase.close}. */
+  readonly storage: Storage;
+  /** Compiled once, shared: `wasm-node.ts`, `wasm-browser.ts`. */
+  readonly wasm: WebAssembly.Module;
+  /** Null: stores and forwards, merges nothing, has no tables (a relay, a hub). */
+  readonly schema: Schema | null;
+  readonly clock: Clock;
+  /**
+   * Given the secret kept in the file (null in a new one), answers with the secret to keep and its
+   * signer. The file belongs to one key: another signer than before is refused (ERR_OPTION_INVALID).
+   */
+  readonly identity: (
+    stored: Uint8Array | null,
+  ) => Promise<{ readonly secret: Uint8Array; readonly signer: Signer }>;
+}
+
+export interface MeshBinding {
+  readonly id: MeshId;
+  /** Opaque here: an encoded invite. */
+  readonly invite: Uint8Array;
+}
+
+/** What a commit changed, local or remote. */
+export interface DatabaseChange extends ReplicaChange {
+  /** Names of the app's tables with changed rows. */
+  readonly tables: ReadonlySet<string>;
+}
+
+export interface LogCounts {
+  /** Changesets in the log that wait for a cause. */
+  readonly held: number;
+  /** Changesets that wait for an upgrade, and those behind them of the same author. */
+  readonly parked: number;
+  /** Why the first parked one is parked. */
+  readonly parkedCode: MeshErrorCode | null;
+  readonly void: number;
+  /** By code: what was void, parked or refused here, over the life of the file where it is logged. */
+  readonly refusedByCode: ReadonlyMap<MeshErrorCode, number>;
+  readonly forks: readonly ForkProof[];
+}
+
+/** Two headers that one key signed for one version (or for its successor's predecessor). */
+export interface ForkProof {
+  readonly siteId: SiteId;
+  readonly version: number;
+  readonly headers: readonly HeaderHash[];
+}
+
+export interface LogAuthor {
+  readonly siteId: SiteId;
+  readonly publicKey: PublicKey;
+  readonly local: boolean;
+  /** Of the data stream: the highest version without a gap before it. */
+  readonly version: number;
+  /** The author's clock at its last settled changeset seen since opening, for people only. */
+  readonly lastWroteMs: number | null;
+}
+
+export interface ReplicaDatabase extends MeshDatabase {
+  readonly signer: Signer;
+  readonly mesh: () => MeshBinding | null;
+  /**
+   * Binds drafts (unreleased changesets, signed for no mesh) to a mesh: signs them again with the
+   * same rows, in one transaction. The same id again only replaces the invite.
+   * @throws ERR_MESH_DIFFERENT
+   */
+  readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
+  readonly vector: () => readonly VectorEntry[];
+  /** Of the held changeset of that version, to verify what follows it; null when it is not held. */
+  readonly hashOf: (
+    site: SiteId,
+    stream: VectorEntry["stream"],
+    version: number,
+  ) => HeaderHash | null;
+  readonly authorOf: (site: SiteId) => PublicKey | null;
+  /**
+   * Logs and merges, each changeset whole or not at all. One outcome each, in order.
+   * @throws ERR_STORAGE_FULL, ERR_STORAGE_LOST, ERR_ENGINE_TRAP: nothing of the rest was kept; try again
+   */
+  readonly append: (changesets: readonly VerifiedChangeset[]) => Promise<readonly IngestOutcome[]>;
+  /** As {@link ReplicaStore.read}: own unreleased changesets in the range are released first. */
+  readonly read: (
+    range: ChangesetRange,
+    bytesMax: number,
+  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+  /** As {@link ReplicaStore.offer}. */
+  readonly offer: (mode: "on" | "off") => Promise<void>;
+  /** After every commit that changed the log or the tables. Returns the stop function. */
+  readonly onChange: (listener: (change: DatabaseChange) => void) => () => void;
+  readonly counts: () => LogCounts;
+  readonly authors: () => readonly LogAuthor[];
+  readonly events: (options?: EventsOptions) => AsyncIterableIterator<ChangeEvent>;
+  /** 64 hex digits: SHA-256 over all rows of all tables, with their storage classes. */
+  readonly stateHash: () => Promise<string>;
+  /** Re-creates the tables from the log in a fresh file, compares, and switches to it. */
+  readonly rebuild: () => Promise<void>;
+  /** Finishes the call under way, refuses those waiting (ERR_CLOSED), closes the storage. Idempotent. */
+  readonly close: () => Promise<void>;
+}
