@@ -1,0 +1,138 @@
+/**
+ * SQLite's view of a {@link StorageFiles}: one database and its journal, nothing else. Exceptions of
+ * a device never cross the WebAssembly (its stack would stay unbalanced): they become result codes,
+ * and the engine asks for the fault afterwards.
+ *
+ * @module
+ */
+
+import { isMeshError } from "../protocol/errors.ts";
+import {
+  SQLITE_CANTOPEN,
+  SQLITE_FULL,
+  SQLITE_IOERR,
+  SQLITE_NOTFOUND,
+  SQLITE_OK,
+} from "./sqlite-error.ts";
+import type { Pointer, SqliteVfs } from "./sqlite-wasm.ts";
+import type { FileDevice, StorageFiles } from "./storage.ts";
+import { isWal } from "./wal-recovery.ts";
+
+/** https://sqlite.org/c3ref/c_ioerr_access.html */
+const SQLITE_IOERR_SHORT_READ = 522;
+const SQLITE_OPEN_MAIN_DB = 0x100;
+/**
+ * https://sqlite.org/c3ref/c_iocap_atomic.html: a file can only be deleted when it is closed, and a
+ * write never harms bytes beside it (devices write byte ranges).
+ */
+const DEVICE_CHARACTERISTICS = 0x800 | 0x1000;
+const SECTOR_BYTES = 4096;
+
+export const DATABASE_NAME = "db";
+
+export interface Vfs extends SqliteVfs {
+  /** What the device threw since the last call, or null. */
+  readonly takeFault: () => unknown;
+}
+
+export const createVfs = (name: string, files: StorageFiles): Vfs => {
+  const deviceByFile = new Map<Pointer, FileDevice>();
+  let fault: unknown = null;
+
+  const deviceNamed = (path: string | null): FileDevice | null => {
+    if (path === DATABASE_NAME) return files.database;
+    if (path === `${DATABASE_NAME}-journal` || path === `${DATABASE_NAME}-wal`)
+      return files.journal;
+    return null;
+  };
+  const attempt = (run: () => number): number => {
+    try {
+      return run();
+    } catch (error) {
+      fault = error;
+      return isMeshError(error, "ERR_STORAGE_FULL") ? SQLITE_FULL : SQLITE_IOERR;
+    }
+  };
+  const onDevice = (file: Pointer, run: (device: FileDevice) => number): number => {
+    const device = deviceByFile.get(file);
+    return device === undefined ? SQLITE_IOERR : attempt(() => run(device));
+  };
+
+  return {
+    name,
+    takeFault: () => {
+      const taken = fault;
+      fault = null;
+      return taken;
+    },
+    xOpen: (path, file, flags, outFlags) => {
+      const device = deviceNamed(path);
+      // SQLite opens the same journal name as "-journal" and "-wal", never both at once; anything
+      // else (temporary files, ATTACH, VACUUM INTO) has no place here.
+      if (device === null || (path === DATABASE_NAME) !== ((flags & SQLITE_OPEN_MAIN_DB) !== 0)) {
+        return SQLITE_CANTOPEN;
+      }
+      deviceByFile.set(file, device);
+      outFlags.setInt32(0, flags, true);
+      return SQLITE_OK;
+    },
+    // The storage owns the devices: an engine that trapped must not take them along.
+    xClose: (file) => {
+      deviceByFile.delete(file);
+      return SQLITE_OK;
+    },
+    xRead: (file, into, offset) =>
+      onDevice(file, (device) => {
+        const length = device.read(into, offset);
+        if (length === into.length) return SQLITE_OK;
+        into.fill(0, length);
+        return SQLITE_IOERR_SHORT_READ;
+      }),
+    xWrite: (file, from, offset) =>
+      onDevice(file, (device) => {
+        device.write(from, offset);
+        return SQLITE_OK;
+      }),
+    xTruncate: (file, size) =>
+      onDevice(file, (device) => {
+        device.truncate(size);
+        return SQLITE_OK;
+      }),
+    xSync: (file) =>
+      onDevice(file, (device) => {
+        device.flush();
+        return SQLITE_OK;
+      }),
+    xFileSize: (file, outSize) =>
+      onDevice(file, (device) => {
+        outSize.setBigInt64(0, BigInt(device.size()), true);
+        return SQLITE_OK;
+      }),
+    // The storage itself is exclusive.
+    xLock: () => SQLITE_OK,
+    xUnlock: () => SQLITE_OK,
+    xCheckReservedLock: (_file, outHeld) => {
+      outHeld.setInt32(0, 0, true);
+      return SQLITE_OK;
+    },
+    xFileControl: () => SQLITE_NOTFOUND,
+    xSectorSize: () => SECTOR_BYTES,
+    xDeviceCharacteristics: () => DEVICE_CHARACTERISTICS,
+    xDelete: (path) =>
+      attempt(() => {
+        deviceNamed(path)?.truncate(0);
+        return SQLITE_OK;
+      }),
+    xAccess: (path, _flags, outExists) =>
+      attempt(() => {
+        const device = deviceNamed(path);
+        // An emptied file counts as deleted; of the journal's two names only one is true.
+        const exists =
+          device !== null &&
+          device.size() > 0 &&
+          (path === `${DATABASE_NAME}-wal`) === isWal(device);
+        outExists.setInt32(0, exists ? 1 : 0, true);
+        return SQLITE_OK;
+      }),
+  };
+};
