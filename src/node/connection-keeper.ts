@@ -1,0 +1,344 @@
+/**
+ * Decides whom to dial, when, over what, and which connections to close. libp2p 3 does none of it:
+ * it does not dial what it knows, gives up on a lost peer after 31 s, never upgrades a relayed
+ * connection to a direct one, and lets an idle mesh fall apart.
+ *
+ * Sans-IO: events and the time in, effects out. The driver is `src/node/libp2p-network.ts`.
+ *
+ * Rules:
+ * 1. Hubs are always kept connected.
+ * 2. Below DEGREE_TARGET direct links to others, candidates are dialled, in random order, by the
+ *    smaller peer id; by the larger one only when it has fewer than DEGREE_MIN links and has waited
+ *    LARGER_WAIT_MS, so that nobody waits for ever for a peer that cannot or will not dial.
+ * 3. Above `degreeMax`, the newest links that the other side opened are closed.
+ * 4. A candidate is dialled through neighbours that told of it and are directly connected now.
+ * 5. A relayed connection beside a direct one, and a second direct one, are closed after a while.
+ * 6. Failures back off with jitter; a change of the network forgives them.
+ * 7. At most DIALS_MAX dials are under way.
+ *
+ * @module
+ */
+
+import type { PeerId } from "../protocol/ids.ts";
+import { CANDIDATE_RELAYS_MAX, CANDIDATES_MAX } from "../protocol/limits.ts";
+import type { Random } from "../seams.ts";
+
+export const DEGREE_MIN = 4;
+export const DEGREE_TARGET = 8;
+export const DEGREE_MAX = 12;
+/** Two peers that dial each other at once end with two connections. */
+export const LARGER_WAIT_MS = 8_000;
+/** More at a time, and a page of a dozen peers starves its own handshakes (facts: 119 s against 20 s). */
+export const DIALS_MAX = 2;
+/** Time for both sides to move their streams to the better connection before the other is closed. */
+export const SUPERFLUOUS_AFTER_MS = 10_000;
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_HUB_MAX_MS = 10_000;
+const BACKOFF_PEER_MAX_MS = 30_000;
+
+export interface KeptHub {
+  readonly peer: PeerId;
+  /** Best first. */
+  readonly addresses: readonly string[];
+}
+
+export interface KeptConnection {
+  readonly id: string;
+  readonly peer: PeerId;
+  readonly path: "direct" | "relayed";
+  readonly openedBy: "us" | "them";
+  /** Of a relayed connection, if known. */
+  readonly relay: PeerId | null;
+}
+
+export type KeeperEvent =
+  | { readonly type: "opened"; readonly connection: KeptConnection }
+  | { readonly type: "closed"; readonly connection: string }
+  /** The frame stream of this peer now runs over this connection. */
+  | { readonly type: "carrying"; readonly peer: PeerId; readonly connection: string }
+  | { readonly type: "suggested"; readonly via: PeerId; readonly peers: readonly PeerId[] }
+  | { readonly type: "found"; readonly peer: PeerId; readonly addresses: readonly string[] }
+  | { readonly type: "dialled"; readonly peer: PeerId; readonly outcome: "opened" | "failed" }
+  /** The peer is not to be dialled before then. */
+  | { readonly type: "banned"; readonly peer: PeerId; readonly untilMs: number }
+  | { readonly type: "networkChanged" }
+  | { readonly type: "woken" };
+
+export type KeeperEffect =
+  /** Answered by "dialled". */
+  | { readonly type: "dial"; readonly peer: PeerId; readonly addresses: readonly string[] }
+  | { readonly type: "close"; readonly connection: string }
+  /** Replaces the wake asked for before. */
+  | { readonly type: "wake"; readonly delayMs: number };
+
+export interface ConnectionKeeperOptions {
+  readonly self: PeerId;
+  readonly hubs: readonly KeptHub[];
+  /** "none": candidates are dialled by found addresses only. */
+  readonly signalling: "relays" | "none";
+  /** DEGREE_MAX for devices; a hub takes everyone. */
+  readonly degreeMax: number;
+  readonly random: Random;
+}
+
+export interface ConnectionKeeper {
+  readonly handle: (event: KeeperEvent, nowMs: number) => readonly KeeperEffect[];
+}
+
+interface Candidate {
+  readonly peer: PeerId;
+  readonly role: "hub" | "device";
+  addresses: readonly string[];
+  /** Latest teller last. */
+  readonly relays: Set<PeerId>;
+  failures: number;
+  dialAfterMs: number;
+  /** Since when there has been no direct link. */
+  unlinkedMs: number;
+}
+
+interface Kept extends KeptConnection {
+  readonly openedMs: number;
+  carries: boolean;
+  isClosing: boolean;
+}
+
+export function createConnectionKeeper(options: ConnectionKeeperOptions): ConnectionKeeper {
+  const { self, hubs, signalling, degreeMax, random } = options;
+  const candidates = new Map<PeerId, Candidate>();
+  const connections = new Map<string, Kept>();
+  const dialling = new Set<PeerId>();
+  for (const { peer, addresses } of hubs) {
+    candidates.set(peer, newCandidate(peer, "hub", addresses, 0));
+  }
+
+  const connectionsTo = (peer: PeerId): Kept[] =>
+    [...connections.values()].filter((connection) => connection.peer === peer);
+  const isLinked = (peer: PeerId): boolean =>
+    connectionsTo(peer).some(({ path }) => path === "direct");
+  const isHub = (peer: PeerId): boolean => candidates.get(peer)?.role === "hub";
+
+  function linkedDevices(): Set<PeerId> {
+    const direct = [...connections.values()].filter(({ path }) => path === "direct");
+    return new Set(direct.map(({ peer }) => peer).filter((peer) => !isHub(peer)));
+  }
+
+  /** The candidate, made if there is room; a forgotten one is the one that failed most. */
+  function candidate(peer: PeerId, nowMs: number): Candidate {
+    const known = candidates.get(peer);
+    if (known !== undefined) return known;
+    if (candidates.size >= CANDIDATES_MAX) forgetOne();
+    const made = newCandidate(peer, "device", [], nowMs);
+    candidates.set(peer, made);
+    return made;
+  }
+
+  function forgetOne(): void {
+    const idle = [...candidates.values()].filter(
+      ({ peer, role }) => role === "device" && !isLinked(peer) && !dialling.has(peer),
+    );
+    const worst = idle.sort((a, b) => b.failures - a.failures)[0];
+    if (worst !== undefined) candidates.delete(worst.peer);
+  }
+
+  function learnRelay(peer: PeerId, relay: PeerId, nowMs: number): void {
+    if (peer === self || peer === relay) return;
+    const { relays } = candidate(peer, nowMs);
+    relays.delete(relay);
+    relays.add(relay);
+    const [oldest] = relays;
+    if (relays.size > CANDIDATE_RELAYS_MAX && oldest !== undefined) relays.delete(oldest);
+  }
+
+  function addressesOf({ peer, addresses, relays }: Candidate): readonly string[] {
+    if (signalling === "none") return addresses;
+    const through = [...relays]
+      .filter(isLinked)
+      .map((relay) => `/p2p/${relay}/p2p-circuit/webrtc/p2p/${peer}`);
+    return [...addresses, ...through.reverse()];
+  }
+
+  function onDialled(peer: PeerId, outcome: "opened" | "failed", nowMs: number): void {
+    dialling.delete(peer);
+    const dialled = candidates.get(peer);
+    if (dialled === undefined || (outcome === "opened" && isLinked(peer))) return;
+    const maxMs = dialled.role === "hub" ? BACKOFF_HUB_MAX_MS : BACKOFF_PEER_MAX_MS;
+    const delayMs = Math.min(maxMs, BACKOFF_FIRST_MS * 2 ** Math.min(dialled.failures, 10));
+    dialled.failures++;
+    dialled.dialAfterMs = nowMs + jittered(delayMs, random);
+  }
+
+  function onOpened(connection: KeptConnection, nowMs: number): void {
+    connections.set(connection.id, {
+      ...connection,
+      openedMs: nowMs,
+      carries: false,
+      isClosing: false,
+    });
+    if (connection.relay !== null) learnRelay(connection.peer, connection.relay, nowMs);
+  }
+
+  /** A link that lasted forgives the failures before it; one closed at once counts as a failure. */
+  function onClosed(id: string, nowMs: number): void {
+    const closed = connections.get(id);
+    connections.delete(id);
+    if (closed?.path !== "direct" || isLinked(closed.peer)) return;
+    const lost = candidate(closed.peer, nowMs);
+    lost.unlinkedMs = nowMs;
+    if (nowMs - closed.openedMs >= SUPERFLUOUS_AFTER_MS) {
+      lost.failures = 0;
+      lost.dialAfterMs = nowMs;
+    } else if (!dialling.has(closed.peer)) {
+      onDialled(closed.peer, "failed", nowMs);
+    }
+  }
+
+  function apply(event: KeeperEvent, nowMs: number): void {
+    switch (event.type) {
+      case "opened":
+        return onOpened(event.connection, nowMs);
+      case "closed":
+        return onClosed(event.connection, nowMs);
+      case "carrying":
+        for (const connection of connectionsTo(event.peer)) {
+          connection.carries = connection.id === event.connection;
+        }
+        return;
+      case "suggested":
+        for (const peer of event.peers) learnRelay(peer, event.via, nowMs);
+        return;
+      case "found":
+        if (event.peer !== self && !isHub(event.peer)) {
+          candidate(event.peer, nowMs).addresses = event.addresses;
+        }
+        return;
+      case "dialled":
+        return onDialled(event.peer, event.outcome, nowMs);
+      case "banned":
+        candidate(event.peer, nowMs).dialAfterMs = event.untilMs;
+        return;
+      case "networkChanged":
+        for (const each of candidates.values()) {
+          each.failures = 0;
+          each.dialAfterMs = Math.min(each.dialAfterMs, nowMs);
+        }
+        return;
+      case "woken":
+    }
+  }
+
+  /** When the candidate is to be dialled, if nothing changes; `null`: not at all. */
+  function dialDueMs(each: Candidate, degree: number): number | null {
+    if (dialling.has(each.peer) || isLinked(each.peer)) return null;
+    if (each.role === "hub") return each.dialAfterMs;
+    if (self < each.peer) return degree < DEGREE_TARGET ? each.dialAfterMs : null;
+    return degree < DEGREE_MIN
+      ? Math.max(each.dialAfterMs, each.unlinkedMs + LARGER_WAIT_MS)
+      : null;
+  }
+
+  function dials(nowMs: number): KeeperEffect[] {
+    const effects: KeeperEffect[] = [];
+    let degree = linkedDevices().size + [...dialling].filter((peer) => !isHub(peer)).length;
+    for (const each of shuffled([...candidates.values()], random).sort(hubsFirst)) {
+      if (dialling.size >= DIALS_MAX) break;
+      const dueMs = dialDueMs(each, degree);
+      if (dueMs === null || dueMs > nowMs) continue;
+      const addresses = addressesOf(each);
+      if (addresses.length === 0) continue;
+      dialling.add(each.peer);
+      if (each.role === "device") degree++;
+      effects.push({ type: "dial", peer: each.peer, addresses });
+    }
+    return effects;
+  }
+
+  /** Of two direct connections the smaller peer id closes one, or each side might close another. */
+  function superfluous(nowMs: number): { readonly closed: Kept[]; readonly nextMs: number | null } {
+    const closed: Kept[] = [];
+    let nextMs: number | null = null;
+    for (const connection of connections.values()) {
+      const others = connectionsTo(connection.peer).filter(
+        (other) => other !== connection && other.path === "direct",
+      );
+      const isSpare =
+        connection.path === "relayed"
+          ? others.length > 0
+          : self < connection.peer && !connection.carries && others.some(({ carries }) => carries);
+      if (!isSpare || connection.isClosing) continue;
+      const since = Math.max(connection.openedMs, ...others.map(({ openedMs }) => openedMs));
+      const dueMs = since + SUPERFLUOUS_AFTER_MS;
+      if (dueMs <= nowMs) closed.push(connection);
+      else nextMs = Math.min(nextMs ?? dueMs, dueMs);
+    }
+    return { closed, nextMs };
+  }
+
+  function crowd(): Kept[] {
+    const excess = linkedDevices().size - degreeMax;
+    if (excess <= 0) return [];
+    const theirs = [...connections.values()].filter(
+      ({ peer, path, openedBy }) => path === "direct" && openedBy === "them" && !isHub(peer),
+    );
+    const newest = theirs.sort((a, b) => b.openedMs - a.openedMs).slice(0, excess);
+    return newest.filter(({ isClosing }) => !isClosing);
+  }
+
+  function nextDialMs(nowMs: number): number | null {
+    if (dialling.size >= DIALS_MAX) return null;
+    const degree = linkedDevices().size;
+    let nextMs: number | null = null;
+    for (const each of candidates.values()) {
+      const dueMs = dialDueMs(each, degree);
+      if (dueMs !== null && dueMs > nowMs) nextMs = Math.min(nextMs ?? dueMs, dueMs);
+    }
+    return nextMs;
+  }
+
+  function handle(event: KeeperEvent, nowMs: number): readonly KeeperEffect[] {
+    apply(event, nowMs);
+    const { closed, nextMs } = superfluous(nowMs);
+    const effects: KeeperEffect[] = [];
+    for (const connection of new Set([...closed, ...crowd()])) {
+      connection.isClosing = true;
+      effects.push({ type: "close", connection: connection.id });
+    }
+    effects.push(...dials(nowMs));
+    const due = [nextMs, nextDialMs(nowMs)].filter((ms) => ms !== null);
+    if (due.length > 0) effects.push({ type: "wake", delayMs: Math.min(...due) - nowMs });
+    return effects;
+  }
+
+  return { handle };
+}
+
+const newCandidate = (
+  peer: PeerId,
+  role: Candidate["role"],
+  addresses: readonly string[],
+  nowMs: number,
+): Candidate => ({
+  peer,
+  role,
+  addresses,
+  relays: new Set(),
+  failures: 0,
+  dialAfterMs: 0,
+  unlinkedMs: nowMs,
+});
+
+/** 70 to 130 %, so that a room of devices does not come back in step. */
+const jittered = (delayMs: number, random: Random): number =>
+  Math.floor((delayMs * (700 + random.below(601))) / 1_000);
+
+const hubsFirst = (a: Candidate, b: Candidate): number =>
+  Number(b.role === "hub") - Number(a.role === "hub");
+
+/** Fisher–Yates, in place. */
+function shuffled<T>(items: T[], random: Random): T[] {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    [items[i], items[j]] = [items[j]!, items[i]!];
+  }
+  return items;
+}

@@ -1,0 +1,156 @@
+/**
+ * At most one frame stream per peer, over a direct connection, opened again when its connection
+ * dies while another lives.
+ *
+ * The smaller peer id opens, and only when it believes it has none; so for the other side the
+ * newest stream is always the right one. Two connections opened at once, one replacing another, or
+ * an end that only one side noticed all settle without negotiation.
+ *
+ * A link is one session: from `up` to `down` no frame is lost or reordered. Frames under way when
+ * a stream ends are gone, which is why its end is always reported, however soon it is reopened.
+ *
+ * @module
+ */
+
+import type { Connection, Libp2p, Stream } from "@libp2p/interface";
+import { peerIdFromString } from "@libp2p/peer-id";
+import type { MeshErrorCode } from "../protocol/errors.ts";
+import type { PeerId } from "../protocol/ids.ts";
+import type { Clock, LinkKind, NetworkPeer } from "../seams.ts";
+import { createFrameStream, type FrameStream, type FrameStreamEnd } from "./frame-stream.ts";
+import { isDirect, linkKindOf } from "./link-kind.ts";
+
+export const SYNC_PROTOCOL = "/rowmesh/sync/1";
+const OPEN_TIMEOUT_MS = 10_000;
+/** Between tries to open a stream that the other side refused or broke. */
+const REOPEN_FIRST_MS = 500;
+const REOPEN_MAX_MS = 30_000;
+
+export interface FrameLinksOptions {
+  readonly libp2p: Libp2p;
+  readonly clock: Clock;
+  readonly onUp: (peer: NetworkPeer, connection: Connection) => void;
+  readonly onDown: (peer: PeerId) => void;
+  readonly onFrame: (peer: PeerId, bytes: Uint8Array) => Promise<void>;
+  /** The peer broke the framing. */
+  readonly onBroken: (peer: PeerId, code: MeshErrorCode) => void;
+}
+
+export interface FrameLink {
+  readonly frames: FrameStream;
+  readonly connection: Connection;
+  readonly kind: LinkKind;
+}
+
+export interface FrameLinks {
+  readonly link: (peer: PeerId) => FrameLink | undefined;
+  readonly all: () => ReadonlyMap<PeerId, FrameLink>;
+  /** Takes a stream that the peer opened. */
+  readonly accept: (stream: Stream, connection: Connection) => void;
+  /** Opens what is missing. Call after every new connection and every few seconds. */
+  readonly open: () => void;
+  readonly stop: () => void;
+}
+
+interface Retry {
+  failures: number;
+  afterMs: number;
+}
+
+export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
+  const { libp2p, clock, onUp, onDown, onFrame, onBroken } = options;
+  const self = libp2p.peerId.toString();
+  const links = new Map<PeerId, FrameLink>();
+  const opening = new Set<PeerId>();
+  const retries = new Map<PeerId, Retry>();
+  const stopping = new AbortController();
+
+  function adopt(stream: Stream, connection: Connection): void {
+    const peer = connection.remotePeer.toString();
+    links.get(peer)?.frames.close();
+    const frames = createFrameStream({
+      stream,
+      clock,
+      onFrame: (bytes) => onFrame(peer, bytes),
+      onEnd: (end) => onEnd(peer, frames, connection, end),
+    });
+    const kind = linkKindOf(connection.remoteAddr);
+    links.set(peer, { frames, connection, kind });
+    onUp({ id: peer, link: kind }, connection);
+  }
+
+  function onEnd(peer: PeerId, frames: FrameStream, connection: Connection, end: FrameStreamEnd) {
+    if (links.get(peer)?.frames !== frames) return;
+    links.delete(peer);
+    onDown(peer);
+    switch (end.type) {
+      case "silent":
+        connection.abort(new Error("nothing heard"));
+        break;
+      case "broken":
+        backOff(peer);
+        onBroken(peer, end.code);
+        break;
+      case "closed":
+    }
+    open();
+  }
+
+  function backOff(peer: PeerId): void {
+    const failures = retries.get(peer)?.failures ?? 0;
+    const delayMs = Math.min(REOPEN_MAX_MS, REOPEN_FIRST_MS * 2 ** failures);
+    retries.set(peer, { failures: Math.min(failures + 1, 10), afterMs: clock.nowMs() + delayMs });
+  }
+
+  async function openTo(peer: PeerId, connection: Connection): Promise<void> {
+    opening.add(peer);
+    try {
+      const timeout = AbortSignal.timeout(OPEN_TIMEOUT_MS);
+      const signal = AbortSignal.any([stopping.signal, timeout]);
+      const stream = await connection.newStream(SYNC_PROTOCOL, { signal });
+      if (stopping.signal.aborted) return stream.abort(new Error("stopped"));
+      retries.delete(peer);
+      adopt(stream, connection);
+    } catch {
+      // Refused, not spoken, or the connection died: the next round tries what is there then.
+      backOff(peer);
+    } finally {
+      opening.delete(peer);
+    }
+  }
+
+  function open(): void {
+    if (stopping.signal.aborted) return;
+    const nowMs = clock.nowMs();
+    for (const connection of newestFirst(libp2p.getConnections())) {
+      const peer = connection.remotePeer.toString();
+      const isOurs = self < peer && !links.has(peer) && !opening.has(peer);
+      if (isOurs && (retries.get(peer)?.afterMs ?? 0) <= nowMs) void openTo(peer, connection);
+    }
+    for (const [peer, { afterMs }] of retries) {
+      const isGone = libp2p.getConnections(peerIdFromString(peer)).length === 0;
+      if (isGone && afterMs <= nowMs) retries.delete(peer);
+    }
+  }
+
+  return {
+    link: (peer) => links.get(peer),
+    all: () => links,
+    accept: (stream, connection) => {
+      const isAcceptable = isDirect(connection) && connection.remotePeer.toString() < self;
+      if (isAcceptable && !stopping.signal.aborted) adopt(stream, connection);
+      else stream.abort(new Error("only the smaller peer id opens, on a direct connection"));
+    },
+    open,
+    stop: () => {
+      stopping.abort();
+      for (const { frames } of [...links.values()]) frames.close();
+    },
+  };
+}
+
+/** Usable connections; the older of two is more likely to be dead without knowing. */
+export const newestFirst = (connections: readonly Connection[]): Connection[] =>
+  connections
+    .filter((connection) => connection.status === "open" && isDirect(connection))
+    .sort((a, b) => b.timeline.open - a.timeline.open);

@@ -1,0 +1,356 @@
+/**
+ * The real {@link Network}, on libp2p 3: frames over one stream per peer (`frame-links.ts`),
+ * broadcast over gossipsub (`gossip-broadcast.ts`), connections kept by `connection-keeper.ts`.
+ * It carries bytes and knows nothing of what they mean.
+ *
+ * libp2p never dials by itself here: every dial is the keeper's, others are denied.
+ *
+ * @module
+ */
+
+import type { GossipSub } from "@chainsafe/libp2p-gossipsub";
+import { circuitRelayServer } from "@libp2p/circuit-relay-v2";
+import { identify } from "@libp2p/identify";
+import type { Connection, PrivateKey } from "@libp2p/interface";
+import { noise } from "@libp2p/noise";
+import { peerIdFromString } from "@libp2p/peer-id";
+import { ping } from "@libp2p/ping";
+import { yamux } from "@libp2p/yamux";
+import { multiaddr } from "@multiformats/multiaddr";
+import { createLibp2p, type Libp2pOptions } from "libp2p";
+import { MeshError, type MeshErrorCode } from "../protocol/errors.ts";
+import type { MeshId, PeerId } from "../protocol/ids.ts";
+import type { Clock, Network, NetworkHandlers, NetworkPeer, Random } from "../seams.ts";
+import {
+  createConnectionKeeper,
+  DEGREE_MAX,
+  type KeeperEffect,
+  type KeeperEvent,
+  type KeptHub,
+} from "./connection-keeper.ts";
+import { createFrameLinks, type FrameLinks, newestFirst, SYNC_PROTOCOL } from "./frame-links.ts";
+import {
+  createGossipBroadcast,
+  type GossipBroadcast,
+  gossipService,
+  gossipTopic,
+} from "./gossip-broadcast.ts";
+import { isDirect, relayOf } from "./link-kind.ts";
+import { libp2pPrivateKey } from "./peer-identity.ts";
+import { createPeerStanding } from "./peer-standing.ts";
+import { loadTransportPlan, type TransportPlan } from "./transports.ts";
+import type { WebrtcCertificate } from "./webrtc-certificate.ts";
+
+export interface Libp2pNetworkOptions {
+  /** The author's Ed25519 seed, 32 bytes: the peer id is made from it. */
+  readonly secretKey: Uint8Array;
+  readonly meshId: MeshId;
+  readonly role: "device" | "hub";
+  /** Multiaddrs ending in `/p2p/…`, best first; all are kept connected. */
+  readonly hubs: readonly string[];
+  readonly gossip: "on" | "off";
+  /** Multiaddrs to listen on, Node only: `/ip4/0.0.0.0/tcp/4001`, `…/ws`, `…/udp/4001/webrtc-direct`. */
+  readonly listen: readonly string[];
+  /** Kept by a hub, so that its `webrtc-direct` address stays. */
+  readonly certificate: WebrtcCertificate | null;
+  /** "mdns" finds Node peers on the LAN. */
+  readonly discovery: "mdns" | "off";
+  readonly relay: RelayLimits;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** What this peer does for others that signal through it. */
+export interface RelayLimits {
+  readonly reservationsMax: number;
+  readonly reservationMs: number;
+  /** Per relayed connection; signalling takes some 10 KiB. Must be finite: see `isDirect`. */
+  readonly connectionBytesMax: number;
+  readonly connectionMs: number;
+}
+
+/** For a LAN of a hundred devices. libp2p's own: 15 reservations, 128 KiB, 2 minutes. */
+export const HUB_RELAY_LIMITS: RelayLimits = {
+  reservationsMax: 512,
+  reservationMs: 24 * 3_600_000,
+  connectionBytesMax: 1024 * 1024,
+  connectionMs: 5 * 60_000,
+};
+
+export const DEVICE_RELAY_LIMITS: RelayLimits = { ...HUB_RELAY_LIMITS, reservationsMax: 100 };
+
+export interface Libp2pNetwork extends Network {
+  /** Where others can dial this peer, each ending in `/p2p/<self>`. Empty before `start`. */
+  readonly addresses: () => readonly string[];
+  /** Milliseconds, from libp2p's ping; `null` before the first. */
+  readonly roundTripMs: (peer: PeerId) => number | null;
+  /** Forgives failed dials; for when the device knows that it changed networks. */
+  readonly networkChanged: () => void;
+  /** Bytes held for a peer: unsent, and received but not yet handled. */
+  readonly bufferedBytes: (peer: PeerId) => { readonly unsent: number; readonly unhandled: number };
+}
+
+/** One try of one address. A WebRTC dial over a relay takes 0.2 s on a LAN, 2 s on a busy page. */
+const DIAL_TIMEOUT_MS = 6_000;
+const HOUSEKEEPING_MS = 2_000;
+
+/** @throws MeshError ERR_OPTION_INVALID on a hub address without a peer id. */
+export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promise<Libp2pNetwork> {
+  const { role, clock, random } = options;
+  const hubs = keptHubs(options.hubs);
+  const plan = await loadTransportPlan(options);
+  const standing = createPeerStanding();
+  const allowedDials = new Set<PeerId>();
+  const topic = gossipTopic(options.meshId);
+  const libp2p = await createLibp2p(
+    libp2pOptions(options, plan, await libp2pPrivateKey(options.secretKey), {
+      denyDialPeer: (peer) => !allowedDials.has(peer.toString()),
+      denyInboundEncryptedConnection: (peer) => standing.isBanned(peer.toString(), clock.nowMs()),
+    }),
+  );
+  const self = libp2p.peerId.toString();
+  const keeper = createConnectionKeeper({
+    self,
+    hubs,
+    signalling: plan.signalling,
+    degreeMax: role === "hub" ? Number.POSITIVE_INFINITY : DEGREE_MAX,
+    random,
+  });
+  const stopping = new AbortController();
+  let state: "new" | "running" | "stopped" = "new";
+  let handlers: NetworkHandlers | null = null;
+  let gossip: GossipBroadcast | null = null;
+  let wakeTimer: ReturnType<typeof setTimeout> | undefined;
+  const undo: (() => void)[] = [];
+
+  const links: FrameLinks = createFrameLinks({
+    libp2p,
+    clock,
+    onUp: (peer, connection) => {
+      handlers?.peerUp(peer);
+      keep({ type: "carrying", peer: peer.id, connection: connection.id });
+    },
+    onDown: (peer) => handlers?.peerDown(peer),
+    onFrame: async (peer, bytes) => handlers?.frame(peer, bytes),
+    onBroken: (peer, code) => penalise(peer, code),
+  });
+
+  function keep(event: KeeperEvent): void {
+    if (state !== "running") return;
+    for (const effect of keeper.handle(event, clock.nowMs())) carryOut(effect);
+  }
+
+  function carryOut(effect: KeeperEffect): void {
+    switch (effect.type) {
+      case "dial":
+        void dial(effect.peer, effect.addresses);
+        return;
+      case "close":
+        void closeConnection(effect.connection);
+        return;
+      case "wake":
+        clearTimeout(wakeTimer);
+        wakeTimer = setTimeout(() => keep({ type: "woken" }), Math.max(0, effect.delayMs));
+    }
+  }
+
+  async function dial(peer: PeerId, addresses: readonly string[]): Promise<void> {
+    allowedDials.add(peer);
+    let outcome: "opened" | "failed" = "failed";
+    for (const address of addresses) {
+      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
+      try {
+        await libp2p.dial(multiaddr(address), { signal });
+        outcome = "opened";
+        break;
+      } catch {
+        // Not there, or not reachable this way: the keeper decides when to try again.
+      }
+    }
+    allowedDials.delete(peer);
+    keep({ type: "dialled", peer, outcome });
+  }
+
+  async function closeConnection(id: string): Promise<void> {
+    const connection = libp2p.getConnections().find((each) => each.id === id);
+    await connection?.close().catch((error: Error) => connection.abort(error));
+  }
+
+  function penalise(peer: PeerId, code: MeshErrorCode): void {
+    const untilMs = standing.strike(peer, clock.nowMs());
+    if (untilMs === null) return;
+    keep({ type: "banned", peer, untilMs });
+    for (const connection of libp2p.getConnections(peerIdFromString(peer))) {
+      connection.abort(new MeshError(code, "too many bad frames"));
+    }
+  }
+
+  async function judge(from: PeerId, bytes: Uint8Array): Promise<"accept" | "ignore" | "reject"> {
+    const verdict = (await handlers?.broadcast(from, bytes)) ?? "ignore";
+    if (verdict === "reject") penalise(from, "ERR_NOT_CANONICAL");
+    return verdict;
+  }
+
+  function listenToLibp2p(): void {
+    const opened = ({ detail }: CustomEvent<Connection>): void => {
+      keep({
+        type: "opened",
+        connection: {
+          id: detail.id,
+          peer: detail.remotePeer.toString(),
+          path: isDirect(detail) ? "direct" : "relayed",
+          openedBy: detail.direction === "outbound" ? "us" : "them",
+          relay: relayOf(detail),
+        },
+      });
+      links.open();
+    };
+    const closed = ({ detail }: CustomEvent<Connection>): void => {
+      keep({ type: "closed", connection: detail.id });
+      links.open();
+    };
+    libp2p.addEventListener("connection:open", opened);
+    libp2p.addEventListener("connection:close", closed);
+    libp2p.addEventListener("peer:discovery", ({ detail: { id, multiaddrs } }) => {
+      const addresses = multiaddrs.map((address) => `${address.toString()}/p2p/${id.toString()}`);
+      keep({ type: "found", peer: id.toString(), addresses });
+    });
+    undo.push(() => {
+      libp2p.removeEventListener("connection:open", opened);
+      libp2p.removeEventListener("connection:close", closed);
+    });
+  }
+
+  function housekeeping(): void {
+    links.open();
+    gossip?.heal((peer) => newestFirst(libp2p.getConnections(peerIdFromString(peer)))[0]);
+  }
+
+  async function start(given: NetworkHandlers): Promise<void> {
+    if (state !== "new") return;
+    state = "running";
+    handlers = given;
+    undo.push(plan.prepare());
+    listenToLibp2p();
+    await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
+    try {
+      await libp2p.start();
+    } catch (cause) {
+      await stop();
+      throw new MeshError("ERR_NETWORK", "cannot listen", { cause });
+    }
+    if (options.gossip === "on") {
+      gossip = createGossipBroadcast(libp2p.services["pubsub"] as GossipSub, topic, judge);
+    }
+    const interval = setInterval(housekeeping, HOUSEKEEPING_MS);
+    undo.push(() => clearInterval(interval), plan.onNetworkChange(networkChanged));
+    keep({ type: "woken" });
+  }
+
+  function networkChanged(): void {
+    keep({ type: "networkChanged" });
+  }
+
+  async function stop(): Promise<void> {
+    if (state === "stopped") return;
+    links.stop();
+    state = "stopped";
+    stopping.abort();
+    clearTimeout(wakeTimer);
+    gossip?.stop();
+    for (const each of undo.splice(0)) each();
+    await libp2p.stop();
+    handlers = null;
+  }
+
+  function linksNow(): readonly NetworkPeer[] {
+    const peers = new Map<PeerId, NetworkPeer>();
+    for (const connection of libp2p.getConnections()) {
+      const id = connection.remotePeer.toString();
+      if (!isDirect(connection)) peers.set(id, { id, link: "relayed" });
+    }
+    for (const [id, { kind }] of links.all()) peers.set(id, { id, link: kind });
+    return [...peers.values()];
+  }
+
+  return {
+    self,
+    start,
+    stop,
+    send: async (to, frame) => links.link(to)?.frames.send(frame),
+    broadcast: async (bytes) => (gossip === null ? 0 : gossip.publish(bytes)),
+    penalise,
+    suggestPeers: (via, peers) => keep({ type: "suggested", via, peers }),
+    links: linksNow,
+    addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
+    roundTripMs: (peer) => links.link(peer)?.connection.rtt ?? null,
+    networkChanged,
+    bufferedBytes: (peer) => {
+      const frames = links.link(peer)?.frames;
+      return { unsent: frames?.unsentBytes() ?? 0, unhandled: frames?.unhandledBytes() ?? 0 };
+    },
+  };
+}
+
+function libp2pOptions(
+  { role, gossip, listen, relay, meshId }: Libp2pNetworkOptions,
+  plan: TransportPlan,
+  privateKey: PrivateKey,
+  gater: NonNullable<Libp2pOptions["connectionGater"]>,
+): Libp2pOptions {
+  return {
+    start: false,
+    privateKey,
+    addresses: { listen: [...listen, ...plan.listen] },
+    transports: plan.transports,
+    peerDiscovery: plan.peerDiscovery,
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    // The default refuses private addresses and ws://: a LAN has no others.
+    connectionGater: { denyDialMultiaddr: () => false, ...gater },
+    connectionManager: {
+      maxConnections: role === "hub" ? 1_000 : 100,
+      // All dials relayed by a hub count as coming from the hub's one address.
+      inboundConnectionThreshold: 1_000,
+      maxIncomingPendingConnections: 200,
+      addressDialTimeout: DIAL_TIMEOUT_MS,
+      reconnectRetries: 0,
+      // No DNS-over-HTTPS: nothing on the internet is contacted.
+      resolvers: {},
+    },
+    // The backstop; frame streams notice sooner (frame-stream.ts).
+    connectionMonitor: { pingInterval: 5_000, pingTimeout: { minTimeout: 10_000 } },
+    services: {
+      identify: identify(),
+      ping: ping(),
+      relay: circuitRelayServer({
+        maxInboundHopStreams: 256,
+        maxOutboundHopStreams: 256,
+        reservations: {
+          maxReservations: relay.reservationsMax,
+          reservationTtl: relay.reservationMs,
+          defaultDurationLimit: relay.connectionMs,
+          defaultDataLimit: BigInt(relay.connectionBytesMax),
+        },
+      }),
+      ...(gossip === "on" ? { pubsub: gossipService(gossipTopic(meshId)) } : {}),
+    },
+  };
+}
+
+function keptHubs(addresses: readonly string[]): readonly KeptHub[] {
+  const byPeer = new Map<PeerId, string[]>();
+  for (const address of addresses) {
+    let peer: string | undefined;
+    try {
+      peer = multiaddr(address)
+        .getComponents()
+        .findLast(({ name }) => name === "p2p")?.value;
+    } catch (cause) {
+      throw new MeshError("ERR_OPTION_INVALID", `hub address ${address}`, { cause });
+    }
+    if (peer === undefined) throw new MeshError("ERR_OPTION_INVALID", `${address} lacks /p2p/…`);
+    byPeer.set(peer, [...(byPeer.get(peer) ?? []), address]);
+  }
+  return [...byPeer].map(([peer, ofPeer]) => ({ peer, addresses: ofPeer }));
+}

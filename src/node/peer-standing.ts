@@ -1,0 +1,53 @@
+/**
+ * Who misbehaved how often. Sans-IO. A strike is forgiven every minute; STRIKES_MAX of them and the
+ * peer is dropped and ignored for a while, twice as long each time.
+ *
+ * @module
+ */
+
+import type { PeerId } from "../protocol/ids.ts";
+import { STANDINGS_MAX, STRIKES_MAX } from "../protocol/limits.ts";
+
+export const FORGIVE_STRIKE_MS = 60_000;
+export const BAN_FIRST_MS = 60_000;
+const BAN_MAX_MS = 3_600_000;
+
+export interface PeerStanding {
+  /** @returns until when the peer is banned, if this strike was one too many. */
+  readonly strike: (peer: PeerId, nowMs: number) => number | null;
+  readonly isBanned: (peer: PeerId, nowMs: number) => boolean;
+}
+
+interface Record {
+  strikes: number;
+  struckMs: number;
+  bans: number;
+  bannedUntilMs: number;
+}
+
+export function createPeerStanding(): PeerStanding {
+  // In order of the latest strike: the first is the one to forget.
+  const records = new Map<PeerId, Record>();
+
+  function strike(peer: PeerId, nowMs: number): number | null {
+    const record = records.get(peer) ?? { strikes: 0, struckMs: nowMs, bans: 0, bannedUntilMs: 0 };
+    records.delete(peer);
+    records.set(peer, record);
+    const [oldest] = records.keys();
+    if (records.size > STANDINGS_MAX && oldest !== undefined) records.delete(oldest);
+
+    const forgiven = Math.floor((nowMs - record.struckMs) / FORGIVE_STRIKE_MS);
+    record.strikes = Math.max(0, record.strikes - forgiven) + 1;
+    record.struckMs = nowMs;
+    if (record.strikes < STRIKES_MAX) return null;
+    record.strikes = 0;
+    record.bannedUntilMs = nowMs + Math.min(BAN_MAX_MS, BAN_FIRST_MS * 2 ** record.bans);
+    record.bans++;
+    return record.bannedUntilMs;
+  }
+
+  return {
+    strike,
+    isBanned: (peer, nowMs) => (records.get(peer)?.bannedUntilMs ?? 0) > nowMs,
+  };
+}

@@ -1,0 +1,36 @@
+/**
+ * Transports of a browser window (not of a worker: WebRTC does not exist there).
+ *
+ * @module
+ */
+
+import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
+import { webRTC, webRTCDirect } from "@libp2p/webrtc";
+import { webSockets } from "@libp2p/websockets";
+import { RTC_CONFIGURATION, type TransportPlan } from "./transports.ts";
+import { installWebrtcInitRace } from "./webrtc-init-race.ts";
+
+/**
+ * Peers on which we keep a relay reservation, hubs and browsers alike: any of them can signal for
+ * us, so that new pairs meet after the hub has died.
+ */
+const RELAY_RESERVATIONS = 6;
+
+export function browserTransportPlan(): TransportPlan {
+  return {
+    transports: [
+      webRTCDirect({ rtcConfiguration: RTC_CONFIGURATION }),
+      webSockets(),
+      webRTC({ rtcConfiguration: RTC_CONFIGURATION }),
+      circuitRelayTransport({ reservationConcurrency: 2 }),
+    ],
+    peerDiscovery: [],
+    listen: [...Array.from({ length: RELAY_RESERVATIONS }, () => "/p2p-circuit"), "/webrtc"],
+    signalling: "relays",
+    prepare: () => installWebrtcInitRace(RTCPeerConnection.prototype),
+    onNetworkChange: (listener) => {
+      addEventListener("online", listener);
+      return () => removeEventListener("online", listener);
+    },
+  };
+}

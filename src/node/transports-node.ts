@@ -1,0 +1,33 @@
+/**
+ * Transports of Node: TCP between Node peers, WebSocket and `webrtc-direct` for browsers.
+ *
+ * Node neither reserves relays nor dials `/webrtc`: a reservation on a relay that was reached over
+ * an inbound WebRTC connection throws an uncaught exception out of circuit-relay-v2 4.2.13, which
+ * would end the process. A Node peer is reached through its own listeners.
+ *
+ * @module
+ */
+
+import { mdns } from "@libp2p/mdns";
+import { tcp } from "@libp2p/tcp";
+import { webRTCDirect } from "@libp2p/webrtc";
+import { webSockets } from "@libp2p/websockets";
+import { RTC_CONFIGURATION, type TransportPlan, type TransportPlanOptions } from "./transports.ts";
+
+export function nodeTransportPlan({ certificate, discovery }: TransportPlanOptions): TransportPlan {
+  return {
+    transports: [
+      tcp(),
+      webRTCDirect({
+        rtcConfiguration: RTC_CONFIGURATION,
+        ...(certificate === null ? {} : { certificate }),
+      }),
+      webSockets(),
+    ],
+    peerDiscovery: discovery === "mdns" ? [mdns({ serviceTag: "rowmesh.local" })] : [],
+    listen: [],
+    signalling: "none",
+    prepare: () => () => undefined,
+    onNetworkChange: () => () => undefined,
+  };
+}

@@ -1,0 +1,2 @@
+/** Runs before every test file. */
+import "../src/cli/node20-polyfills.ts";
