@@ -47,6 +47,7 @@ export const ERROR_REMEDIES = {
   ERR_NO_MESH: "Call invite() first, or open with join.",
   ERR_NOT_SUPPORTED: "This version does not support it yet.",
   ERR_NETWORK: "Check the network and the address.",
+  ERR_INTERNAL: "A fault in rowmesh itself; nothing was changed. Please report it.",
 } as const;
 
 export type MeshErrorCode = keyof typeof ERROR_REMEDIES;

@@ -1,0 +1,230 @@
+/**
+ * From received bytes to logged changesets: decode, verify, append, in batches. Whatever arrives
+ * ends in an outcome; what does not fit the queue is asked for again later.
+ *
+ * @module
+ */
+
+import type { ReplicaDatabase } from "../db/replica-database.ts";
+import { equalBytes } from "../protocol/bytes.ts";
+import type { VerifiedChangeset } from "../protocol/changeset.ts";
+import { type ChangesetRun, decodeBroadcast, decodeRun } from "../protocol/changeset-run.ts";
+import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
+import {
+  fromHex,
+  type HeaderHash,
+  type MeshId,
+  type PublicKey,
+  type SiteId,
+  ZERO_HASH,
+} from "../protocol/ids.ts";
+import { DEPENDENCY_HASH_BYTES, INGEST_BYTES_MAX } from "../protocol/limits.ts";
+import type { IngestItem, IngestOutcome } from "../seams.ts";
+import type { Ed25519 } from "../signing/ed25519.ts";
+import { headerHashOf, payloadRoot, signedMessage } from "../signing/signed-bytes.ts";
+import { verifyRun } from "../signing/verified-changeset.ts";
+
+export interface IngestQueue {
+  readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
+  /** Resolves when nothing is under way; later calls answer "later". */
+  readonly close: () => Promise<void>;
+}
+
+export interface IngestQueueOptions {
+  readonly database: ReplicaDatabase;
+  readonly ed25519: Ed25519;
+}
+
+/** Bytes verified and appended at once: many small changesets share one COMMIT. */
+const BATCH_BYTES = 1024 * 1024;
+
+interface Job {
+  readonly item: IngestItem;
+  readonly done: (outcomes: readonly IngestOutcome[]) => void;
+}
+
+/** What came of one item so far: outcomes known already, and changesets still to append. */
+interface Judged {
+  readonly known: number;
+  readonly verified: readonly VerifiedChangeset[];
+  /** Outcomes of what follows the verified ones. */
+  readonly rest: readonly IngestOutcome[];
+}
+
+export function createIngestQueue({ database, ed25519 }: IngestQueueOptions): IngestQueue {
+  const jobs: Job[] = [];
+  let queuedBytes = 0;
+  let pumping: Promise<void> | null = null;
+  let state: "open" | "closed" = "open";
+
+  async function enqueue(item: IngestItem): Promise<readonly IngestOutcome[]> {
+    if (state === "closed") return [later("ERR_CLOSED")];
+    if (queuedBytes + item.bytes.length > INGEST_BYTES_MAX) return [later("ERR_BUSY")];
+    queuedBytes += item.bytes.length;
+    return new Promise((done) => {
+      jobs.push({ item, done });
+      pumping ??= pump().finally(() => {
+        pumping = null;
+      });
+    });
+  }
+
+  async function pump(): Promise<void> {
+    // One turn later: what arrives together is appended together.
+    await Promise.resolve();
+    while (jobs.length > 0) {
+      const batch = takeBatch();
+      try {
+        await digest(batch);
+      } finally {
+        for (const { item } of batch) queuedBytes -= item.bytes.length;
+      }
+    }
+  }
+
+  function takeBatch(): readonly Job[] {
+    let bytes = 0;
+    let count = 0;
+    while (count < jobs.length && (count === 0 || bytes < BATCH_BYTES)) {
+      bytes += (jobs[count] as Job).item.bytes.length;
+      count++;
+    }
+    return jobs.splice(0, count);
+  }
+
+  async function digest(batch: readonly Job[]): Promise<void> {
+    const mesh = database.mesh()?.id ?? null;
+    const judged: Judged[] = [];
+    const chain = createChain(database);
+    for (const { item } of batch) {
+      const verdict = mesh === null ? undecided("ERR_NO_MESH") : await judge(item, mesh, chain);
+      chain.extend(verdict.verified);
+      judged.push(verdict);
+    }
+    const appended = await append(judged.flatMap(({ verified }) => verified));
+    let at = 0;
+    for (const [i, { known, verified, rest }] of judged.entries()) {
+      const outcomes = appended.slice(at, at + verified.length);
+      at += verified.length;
+      batch[i]?.done([
+        ...Array.from({ length: known }, (): IngestOutcome => ({ verdict: "known" })),
+        ...outcomes,
+        ...rest,
+      ]);
+    }
+  }
+
+  async function judge(item: IngestItem, mesh: MeshId, chain: Chain): Promise<Judged> {
+    try {
+      const run = item.type === "run" ? decodeRun(item.bytes) : asRun(item.bytes, chain);
+      if (typeof run === "string") return undecided(run);
+      const known = knownPrefix(run, mesh, chain);
+      const unknown = run.changesets.slice(known.count);
+      if (unknown.length === 0) return { known: known.count, verified: [], rest: [] };
+      const remaining = { ...run, previousHash: known.lastHash, changesets: unknown };
+      const { verified, refused } = await verifyRun(ed25519, remaining, mesh);
+      const rest = unknown.slice(verified.length).map(() => refusal(refused?.code));
+      return { known: known.count, verified, rest };
+    } catch (error) {
+      if (isMeshError(error)) return { known: 0, verified: [], rest: [refusal(error.code)] };
+      // Our own fault must not end the queue, nor be blamed on the sender.
+      return undecided("ERR_INTERNAL");
+    }
+  }
+
+  async function append(verified: readonly VerifiedChangeset[]): Promise<readonly IngestOutcome[]> {
+    if (verified.length === 0) return [];
+    try {
+      return await database.append(verified);
+    } catch (error) {
+      // The disk or the engine failed: nothing was kept, the sender still has it.
+      const code = isMeshError(error) ? error.code : "ERR_INTERNAL";
+      return verified.map(() => later(code));
+    }
+  }
+
+  return {
+    ingest: (items) => Promise.all(items.map(enqueue)),
+    close: async () => {
+      state = "closed";
+      for (const { done } of jobs.splice(0)) done([later("ERR_CLOSED")]);
+      await pumping;
+    },
+  };
+}
+
+/** Heads as they will be once the batch is appended, so that its later items can build on earlier ones. */
+interface Chain {
+  readonly hashOf: (
+    site: SiteId,
+    stream: ChangesetRun["stream"],
+    version: number,
+  ) => HeaderHash | null;
+  readonly authorOf: (site: SiteId) => PublicKey | null;
+  readonly extend: (verified: readonly VerifiedChangeset[]) => void;
+}
+
+const key = (site: SiteId, stream: string, version: number): string =>
+  `${site}/${stream}/${version}`;
+
+function createChain(database: ReplicaDatabase): Chain {
+  const hashes = new Map<string, HeaderHash>();
+  const authors = new Map<SiteId, PublicKey>();
+  return {
+    hashOf: (site, stream, version) =>
+      hashes.get(key(site, stream, version)) ?? database.hashOf(site, stream, version),
+    authorOf: (site) => authors.get(site) ?? database.authorOf(site),
+    extend: (verified) => {
+      for (const { header, headerHash, author } of verified) {
+        hashes.set(key(header.site, header.stream, header.version), headerHash);
+        authors.set(header.site, author);
+      }
+    },
+  };
+}
+
+/** A broadcast as a run of one, if the log tells its author and predecessor; else the reason. */
+function asRun(bytes: Uint8Array, chain: Chain): ChangesetRun | MeshErrorCode {
+  const { previousHashPrefix, changeset } = decodeBroadcast(bytes);
+  const { site, stream, version, publicKey } = changeset.header;
+  const author = publicKey ?? chain.authorOf(site);
+  if (author === null) return "ERR_UNKNOWN_AUTHOR";
+  const previousHash = version === 1 ? ZERO_HASH : chain.hashOf(site, stream, version - 1);
+  if (previousHash === null) return "ERR_UNKNOWN_PREDECESSOR";
+  const prefix = fromHex(previousHash).subarray(0, DEPENDENCY_HASH_BYTES);
+  // Another branch than ours, or a lie: the vectors will tell.
+  if (!equalBytes(prefix, previousHashPrefix)) return "ERR_UNKNOWN_PREDECESSOR";
+  return { stream, author, previousHash, changesets: [changeset] };
+}
+
+/** How many of the run's first changesets the log holds already, told by their hashes alone. */
+function knownPrefix(
+  run: ChangesetRun,
+  mesh: MeshId,
+  chain: Chain,
+): { readonly count: number; readonly lastHash: HeaderHash } {
+  let lastHash = run.previousHash;
+  let count = 0;
+  for (const { header, headerBytes, payload } of run.changesets) {
+    const held = chain.hashOf(header.site, header.stream, header.version);
+    if (held === null) break;
+    const message = signedMessage(mesh, lastHash, payloadRoot(payload), headerBytes);
+    if (headerHashOf(message) !== held) break;
+    lastHash = held;
+    count++;
+  }
+  return { count, lastHash };
+}
+
+const later = (code: MeshErrorCode): IngestOutcome => ({ verdict: "later", code });
+
+const undecided = (code: MeshErrorCode): Judged => ({
+  known: 0,
+  verified: [],
+  rest: [later(code)],
+});
+
+const refusal = (code: MeshErrorCode = "ERR_SIGNATURE_INVALID"): IngestOutcome => ({
+  verdict: "refused",
+  code,
+});

@@ -1,0 +1,105 @@
+/**
+ * The replica: signing and the database put together. Bytes from peers are decoded, verified, logged
+ * and merged here; local transactions are signed here. Runs in the process (Node) or in a dedicated
+ * worker (browsers), behind the same interface.
+ *
+ * @module
+ */
+
+import type { ChangeEvent, EventsOptions } from "../db/change-events.ts";
+import {
+  type LogAuthor,
+  type LogCounts,
+  type MeshBinding,
+  openReplicaDatabase,
+  type ReplicaDatabase,
+} from "../db/replica-database.ts";
+import type { Schema } from "../db/schema.ts";
+import type { MeshDatabase } from "../db/sql-runner.ts";
+import type { Storage, StorageKind } from "../db/storage.ts";
+import type { MeshId } from "../protocol/ids.ts";
+import type { Clock, Random, ReplicaStore } from "../seams.ts";
+import { type Ed25519, SECRET_KEY_BYTES } from "../signing/ed25519.ts";
+import { createKeyPair, type KeyPair } from "../signing/keys.ts";
+import { createSigner } from "../signing/verified-changeset.ts";
+import { createIngestQueue } from "./ingest-queue.ts";
+
+/** What a replica tells of itself: the part of `MeshStatus` that needs no network. */
+export interface ReplicaReport {
+  readonly counts: LogCounts;
+  readonly authors: readonly LogAuthor[];
+}
+
+export interface Replica extends ReplicaStore {
+  readonly keys: KeyPair;
+  readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
+  readonly db: MeshDatabase;
+  readonly binding: () => MeshBinding | null;
+  /** See {@link ReplicaDatabase.bindMesh}. @throws ERR_MESH_DIFFERENT */
+  readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
+  readonly report: () => Promise<ReplicaReport>;
+  readonly events: (options?: EventsOptions) => AsyncIterableIterator<ChangeEvent>;
+  readonly stateHash: () => Promise<string>;
+  readonly rebuild: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+export interface ReplicaOptions {
+  /** Open; closed with the replica. */
+  readonly storage: Storage;
+  readonly wasm: WebAssembly.Module;
+  /** Null: log only. */
+  readonly schema: Schema | null;
+  readonly ed25519: Ed25519;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Makes a key pair for a new file; afterwards the file's own is used. @throws what the database throws */
+export async function openReplica(options: ReplicaOptions): Promise<Replica> {
+  const { storage, wasm, schema, ed25519, clock, random } = options;
+  let keys: KeyPair | null = null;
+  const database = await openReplicaDatabase({
+    storage,
+    wasm,
+    schema,
+    clock,
+    identity: async (stored) => {
+      keys = await createKeyPair(ed25519, stored ?? random.bytes(SECRET_KEY_BYTES));
+      return { secret: keys.secretKey, signer: createSigner(ed25519, keys) };
+    },
+  });
+  if (keys === null) throw new RangeError("the database asked for no identity");
+  return createReplica(database, keys, ed25519, storage);
+}
+
+function createReplica(
+  database: ReplicaDatabase,
+  keys: KeyPair,
+  ed25519: Ed25519,
+  { kind, durable }: Storage,
+): Replica {
+  const queue = createIngestQueue({ database, ed25519 });
+  const { exec, query, execMany, transaction, watch } = database;
+  return {
+    keys,
+    storage: { kind, durable },
+    db: { exec, query, execMany, transaction, watch },
+    binding: database.mesh,
+    mesh: () => database.mesh()?.id ?? null,
+    bindMesh: database.bindMesh,
+    vector: async () => database.vector(),
+    ingest: queue.ingest,
+    read: database.read,
+    offer: database.offer,
+    onChange: database.onChange,
+    report: async () => ({ counts: database.counts(), authors: database.authors() }),
+    events: database.events,
+    stateHash: database.stateHash,
+    rebuild: database.rebuild,
+    close: async () => {
+      await queue.close();
+      await database.close();
+    },
+  };
+}
