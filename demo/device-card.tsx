@@ -1,0 +1,127 @@
+/**
+ * This device: your name, where the notebook is stored, and what the page may and may not do.
+ *
+ * @module
+ */
+
+import type { Mesh, MeshStatus } from "rowmesh";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Icon } from "./icons.tsx";
+import { reopenSession } from "./session.ts";
+import { remember, settings } from "./settings.ts";
+import { attempt, say } from "./toasts.tsx";
+
+export function DeviceCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
+  const { mesh, status } = props;
+  return (
+    <article class="card" aria-labelledby="device-title">
+      <h2 id="device-title">This device</h2>
+      <NameForm />
+      <dl class="facts">
+        <dt>Stored in</dt>
+        <dd data-testid="storage" data-kind={status.storage.kind}>
+          {storageWords(status.storage)}
+        </dd>
+        <dt>Site</dt>
+        <dd>
+          <code title={mesh.siteId}>{mesh.siteId.slice(0, 12)}…</code>
+        </dd>
+      </dl>
+      {!isSecureContext && <InsecureNotice />}
+      <Rebuild mesh={mesh} />
+    </article>
+  );
+}
+
+function storageWords(storage: MeshStatus["storage"]): string {
+  switch (storage.kind) {
+    case "opfs":
+      return storage.durable
+        ? "this browser’s private file system; the browser has promised to keep it"
+        : "this browser’s private file system; the browser may clear it when space runs out";
+    case "indexeddb":
+      return storage.durable
+        ? "this browser’s database (IndexedDB); the browser has promised to keep it"
+        : "this browser’s database (IndexedDB); the browser may clear it when space runs out";
+    case "memory":
+      return "memory only: gone when this page closes";
+    case "directory":
+      return "files";
+  }
+}
+
+function NameForm(): JSX.Element {
+  const [name, setName] = useState(settings.value.name ?? "");
+  const rename = (event: SubmitEvent): void => {
+    event.preventDefault();
+    remember({ name: name.trim() });
+    attempt("change the name", async () => {
+      await reopenSession();
+      say("Your new name is in the notebook.");
+    });
+  };
+  const changed = name.trim() !== "" && name.trim() !== settings.value.name;
+  return (
+    <form class="join" onSubmit={rename}>
+      <label class="field">
+        <span>Your name</span>
+        <input
+          type="text"
+          data-testid="rename"
+          required
+          maxLength={60}
+          autocomplete="name"
+          value={name}
+          onInput={(event) => setName(event.currentTarget.value)}
+        />
+      </label>
+      {changed && (
+        <button type="submit" class="button">
+          Rename
+        </button>
+      )}
+    </form>
+  );
+}
+
+/** What plain http costs, seen from a phone on the LAN. */
+export function InsecureNotice(): JSX.Element {
+  return (
+    <div class="problem" data-testid="insecure-notice">
+      <Icon name="alert" />
+      <div>
+        <p>This page came over plain http.</p>
+        <p class="quiet">
+          Writing and syncing work as they are, signed and encrypted between devices. Over https the
+          app would also open without a network, and keep its notebook in the faster private file
+          system.
+        </p>
+      </div>
+    </div>
+  );
+}
+
+function Rebuild(props: { mesh: Mesh }): JSX.Element {
+  const rebuild = async (): Promise<void> => {
+    await props.mesh.rebuild();
+    say("Rebuilt every table from the signed log.");
+  };
+  return (
+    <details class="quiet">
+      <summary>Repair</summary>
+      <p>
+        The tables are a view of the signed log. Rebuilding makes them anew from it; nothing is
+        lost, and nothing is sent.
+      </p>
+      <button
+        type="button"
+        class="button button-quiet"
+        data-testid="rebuild"
+        onClick={() => attempt("rebuild the tables", rebuild)}
+      >
+        Rebuild the tables
+      </button>
+    </details>
+  );
+}

@@ -1,0 +1,147 @@
+/**
+ * Bringing devices together: an invite as QR code and link, and joining by a link.
+ *
+ * @module
+ */
+
+import type { Mesh } from "rowmesh";
+import type { JSX } from "preact";
+import { useMemo, useState } from "preact/hooks";
+import { encode } from "uqr";
+import { Icon } from "./icons.tsx";
+import { inviteBaseUrl, isLoopback } from "./join-link.ts";
+import { joinByLink } from "./session.ts";
+import { Problem } from "./sheet.tsx";
+import { attempt, say } from "./toasts.tsx";
+
+export function InviteCard(props: { mesh: Mesh }): JSX.Element {
+  const [link, setLink] = useState<string | null>(null);
+  const invite = async (): Promise<void> =>
+    setLink(await props.mesh.invite({ role: "writer", baseUrl: inviteBaseUrl() }));
+  return (
+    <article class="card" aria-labelledby="invite-title">
+      <h2 id="invite-title">Invite a device</h2>
+      {link === null ? (
+        <>
+          <p class="quiet">Who opens the invite may read and write this notebook.</p>
+          <button
+            type="button"
+            class="button button-main"
+            data-testid="invite"
+            onClick={() => attempt("make an invite", invite)}
+          >
+            <Icon name="link" /> Show an invite
+          </button>
+        </>
+      ) : (
+        <Invite link={link} onHide={() => setLink(null)} />
+      )}
+    </article>
+  );
+}
+
+function Invite(props: { link: string; onHide: () => void }): JSX.Element {
+  const { link } = props;
+  const copy = async (): Promise<void> => {
+    await navigator.clipboard.writeText(link);
+    say("Copied the link.");
+  };
+  return (
+    <div class="invite">
+      <QrCode text={link} />
+      {isLoopback() && (
+        <p class="quiet">
+          This page is open under an address that only works on this device. For others, open it
+          under the address that the hub prints for your network.
+        </p>
+      )}
+      <label class="field">
+        <span>Link</span>
+        <input
+          type="text"
+          readOnly
+          class="mono"
+          data-testid="invite-link"
+          value={link}
+          onFocus={(event) => event.currentTarget.select()}
+        />
+      </label>
+      <div class="form-actions">
+        <button type="button" class="button button-quiet" onClick={props.onHide}>
+          Hide
+        </button>
+        {"clipboard" in navigator && (
+          <button type="button" class="button" onClick={() => attempt("copy the link", copy)}>
+            Copy link
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** Dark on light in every theme: cameras expect it. */
+function QrCode(props: { text: string }): JSX.Element {
+  const { size, path } = useMemo(() => qrPath(props.text), [props.text]);
+  return (
+    <svg
+      class="qr"
+      viewBox={`0 0 ${size} ${size}`}
+      role="img"
+      aria-label="QR code of the invite link"
+      data-testid="invite-qr"
+      shape-rendering="crispEdges"
+    >
+      <rect width={size} height={size} fill="#fff" />
+      <path d={path} fill="#10231a" />
+    </svg>
+  );
+}
+
+function qrPath(text: string): { readonly size: number; readonly path: string } {
+  const { data, size } = encode(text, { ecc: "L", border: 4 });
+  const dark = data.flatMap((row, y) =>
+    row.flatMap((isDark, x) => (isDark ? [`M${x} ${y}h1v1h-1z`] : [])),
+  );
+  return { size, path: dark.join("") };
+}
+
+export function JoinCard(props: { mesh: Mesh }): JSX.Element {
+  const [link, setLink] = useState("");
+  const [problem, setProblem] = useState<{ error: unknown } | null>(null);
+  const join = (event: SubmitEvent): void => {
+    event.preventDefault();
+    setProblem(null);
+    joinByLink(props.mesh, link.trim()).then(
+      (outcome) => {
+        setLink("");
+        if (outcome === "joined") say("Joined the mesh.");
+      },
+      (error: unknown) => setProblem({ error }),
+    );
+  };
+  return (
+    <article class="card" aria-labelledby="join-title">
+      <h2 id="join-title">Join by a link</h2>
+      <form class="join" onSubmit={join}>
+        <label class="field">
+          <span>Invite or hub link</span>
+          <input
+            type="text"
+            class="mono"
+            data-testid="join-link"
+            required
+            autocomplete="off"
+            placeholder="https://…#join=…"
+            value={link}
+            onInput={(event) => setLink(event.currentTarget.value)}
+          />
+        </label>
+        {problem && <Problem doing="join" error={problem.error} />}
+        <button type="submit" class="button" data-testid="join">
+          Join
+        </button>
+      </form>
+    </article>
+  );
+}

@@ -1,0 +1,67 @@
+/**
+ * A modal sheet: at the bottom of a phone, at the side of a wide screen. The browser's own dialog
+ * keeps the focus, closes on Escape and gives it back. A tap beside it does not close it: nobody
+ * should lose a half-written note to a slip of the thumb.
+ *
+ * @module
+ */
+
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { Icon } from "./icons.tsx";
+import { errorWords } from "./words.ts";
+
+export function Sheet(props: {
+  title: string;
+  testId: string;
+  onClose: () => void;
+  children: ComponentChildren;
+}): JSX.Element {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const titleId = useId();
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      class="sheet"
+      aria-labelledby={titleId}
+      data-testid={props.testId}
+      onClose={props.onClose}
+    >
+      <div class="sheet-body">
+        <header class="sheet-head">
+          <h2 id={titleId}>{props.title}</h2>
+          <button
+            type="button"
+            class="icon-button"
+            aria-label="Close"
+            data-testid="sheet-close"
+            onClick={() => dialog.current?.close()}
+          >
+            <Icon name="close" />
+          </button>
+        </header>
+        {props.children}
+      </div>
+    </dialog>
+  );
+}
+
+/** A failure inside a sheet, in plain words. */
+export function Problem(props: { doing: string; error: unknown }): JSX.Element {
+  const { what, remedy, code } = errorWords(props.error);
+  return (
+    <div class="problem" role="alert" data-testid="problem">
+      <Icon name="alert" />
+      <div>
+        <p>
+          Could not {props.doing}. {what}
+        </p>
+        {remedy && <p class="quiet">{remedy}</p>}
+        {code && <code>{code}</code>}
+      </div>
+    </div>
+  );
+}

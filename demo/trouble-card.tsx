@@ -1,0 +1,76 @@
+/**
+ * What is missing, waiting, refused or forked, each with what can be done about it. Absent when
+ * there is nothing to say.
+ *
+ * @module
+ */
+
+import type { MeshStatus } from "rowmesh";
+import type { ComponentChildren, JSX } from "preact";
+import { Icon, type IconName } from "./icons.tsx";
+import { count, nameOr } from "./words.ts";
+
+export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
+  const { missing, waiting, refusals, forks, notices, peers, authors } = props.status;
+  const lenders = peers.filter((peer) => peer.weLack > 0);
+  const nameOfSite = (siteId: string): string =>
+    nameOr(authors.find((author) => author.siteId === siteId)?.name, siteId);
+  const held = waiting.held + waiting.parked;
+  if (missing + held + refusals.length + forks.length + notices.length === 0) return null;
+  return (
+    <article class="card" aria-labelledby="trouble-title" data-testid="trouble">
+      <h2 id="trouble-title">Needs a look</h2>
+      <ul class="entries">
+        {notices.map((notice) => (
+          <Note key={notice} icon="alert" title={notice} />
+        ))}
+        {missing > 0 && (
+          <Note icon="clock" title={`${count(missing, "change")} not here yet`}>
+            {lenders.length > 0
+              ? lenders
+                  .map(
+                    (peer) =>
+                      `${nameOr(peer.name, peer.peerId)} has ${count(peer.weLack, "one", "of them")}`,
+                  )
+                  .join(" · ")
+              : "Nobody in reach has them; they come when their device does."}
+          </Note>
+        )}
+        {held > 0 && (
+          <Note icon="clock" title={`${count(held, "change")} waiting`}>
+            {waiting.reason ?? "They came before a change they build on, which will be fetched."}
+          </Note>
+        )}
+        {refusals.map(({ code, count: times, remedy }) => (
+          <Note key={code} icon="alert" title={count(times, "refusal")}>
+            {remedy} <code>{code}</code>
+          </Note>
+        ))}
+        {forks.map(({ siteId, version, headers }) => (
+          <Note
+            key={`${siteId} ${version}`}
+            icon="fork"
+            title={`${nameOfSite(siteId)} exists ${headers.length} times`}
+          >
+            Its storage was copied or rewound, and two copies wrote change {version} under one key.
+            Both were kept and merged; the device takes a new key by itself.
+          </Note>
+        ))}
+      </ul>
+    </article>
+  );
+}
+
+function Note(props: { icon: IconName; title: string; children?: ComponentChildren }): JSX.Element {
+  return (
+    <li class="entry">
+      <span class="entry-icon">
+        <Icon name={props.icon} />
+      </span>
+      <span class="entry-main">
+        <strong>{props.title}</strong>
+        {props.children && <span class="row-detail wrap">{props.children}</span>}
+      </span>
+    </li>
+  );
+}

@@ -1,0 +1,82 @@
+/**
+ * The screens around an open notebook: the first run, opening, and a failure to open.
+ *
+ * @module
+ */
+
+import type { JSX } from "preact";
+import { textOf } from "./animal-fields.tsx";
+import { Icon } from "./icons.tsx";
+import { openSession, reopenSession } from "./session.ts";
+import { remember, settings } from "./settings.ts";
+import { Problem } from "./sheet.tsx";
+
+export function Welcome(): JSX.Element {
+  return (
+    <main class="welcome" data-testid="welcome">
+      <Mark />
+      <h1>Field notebook</h1>
+      <p>
+        Write down the animals you see, wherever you are. Everything is kept on this device; devices
+        that meet bring each other up to date, without a server.
+      </p>
+      {settings.value.joinLink !== null && (
+        <p class="chip chip-invited" data-testid="invited">
+          <Icon name="link" size={16} /> You were invited to a mesh
+        </p>
+      )}
+      <form class="form" onSubmit={begin}>
+        <label class="field">
+          <span>Your name, as the others will see it</span>
+          <input
+            type="text"
+            name="name"
+            data-testid="your-name"
+            required
+            pattern=".*\S.*"
+            title="At least one letter"
+            maxLength={60}
+            autocomplete="name"
+            autofocus
+          />
+        </label>
+        <button type="submit" class="button button-main button-wide" data-testid="begin">
+          Open the notebook
+        </button>
+      </form>
+    </main>
+  );
+}
+
+function begin(event: SubmitEvent): void {
+  event.preventDefault();
+  const form = new FormData(event.currentTarget as HTMLFormElement);
+  remember({ name: textOf(form, "name") });
+  void openSession();
+}
+
+export function Opening(): JSX.Element {
+  return (
+    <main class="welcome" data-testid="opening" aria-busy="true">
+      <Mark />
+      <p role="status">Opening the notebook …</p>
+    </main>
+  );
+}
+
+export function OpenFailed(props: { error: unknown }): JSX.Element {
+  return (
+    <main class="welcome" data-testid="open-failed">
+      <Mark />
+      <h1>The notebook stays shut</h1>
+      <Problem doing="open it" error={props.error} />
+      <button type="button" class="button button-main" onClick={() => void reopenSession()}>
+        Try again
+      </button>
+    </main>
+  );
+}
+
+function Mark(): JSX.Element {
+  return <img class="mark" src="icon.svg" width={88} height={88} alt="" />;
+}

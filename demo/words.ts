@@ -1,0 +1,96 @@
+/**
+ * Plain words for what the mesh reports, and for times and numbers.
+ *
+ * @module
+ */
+
+import { isMeshError, type PeerStatus } from "rowmesh";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+const numbers = new Intl.NumberFormat("en");
+const days = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
+const daysOfYears = new Intl.DateTimeFormat("en", {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+});
+const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hour12: false });
+
+/** "1 peer", "5,000 peers". */
+export function count(amount: number, one: string, many = `${one}s`): string {
+  return `${numbers.format(amount)} ${amount === 1 ? one : many}`;
+}
+
+export function number(amount: number): string {
+  return numbers.format(amount);
+}
+
+/** How long ago, for people: clocks of other devices may be wrong, so the future is just "now". */
+export function ago(thenMs: number, nowMs: number = Date.now()): string {
+  const passedMs = nowMs - thenMs;
+  if (passedMs < 10_000) return "just now";
+  if (passedMs < MINUTE_MS) return "under a minute ago";
+  if (passedMs < HOUR_MS) return `${Math.floor(passedMs / MINUTE_MS)} min ago`;
+  if (passedMs < DAY_MS) return `${Math.floor(passedMs / HOUR_MS)} h ago`;
+  return count(Math.floor(passedMs / DAY_MS), "day") + " ago";
+}
+
+/** "Today 14:03", "3 Nov 14:03". */
+export function moment(timeMs: number, nowMs: number = Date.now()): string {
+  const then = new Date(timeMs);
+  const now = new Date(nowMs);
+  const time = clock.format(then);
+  if (then.toDateString() === now.toDateString()) return `Today ${time}`;
+  if (then.toDateString() === new Date(nowMs - DAY_MS).toDateString()) return `Yesterday ${time}`;
+  const sameYear = then.getFullYear() === now.getFullYear();
+  return `${(sameYear ? days : daysOfYears).format(then)} ${time}`;
+}
+
+export function linkWords(link: PeerStatus["link"]): { name: string; meaning: string } {
+  switch (link) {
+    case "webrtc":
+    case "webrtc-direct":
+      return {
+        name: "WebRTC, direct",
+        meaning: "The two devices talk to each other with nobody between.",
+      };
+    case "websocket":
+      return { name: "WebSocket", meaning: "A direct connection to a hub." };
+    case "tcp":
+      return { name: "TCP", meaning: "A direct connection." };
+    case "memory":
+      return { name: "same process", meaning: "Both ends run in one program." };
+    case "relayed":
+      return {
+        name: "through a relay",
+        meaning: "Only the greeting passes; a direct link is being made.",
+      };
+    case "none":
+      return { name: "not connected", meaning: "Known, but not reachable now." };
+  }
+}
+
+/** Name, or a short form of the identity when the device told none. */
+export function nameOr(name: string | null | undefined, id: string | null): string {
+  if (name) return name;
+  return id === null ? "someone" : `device ${id.slice(-5)}`;
+}
+
+/** What went wrong and what to do about it. */
+export function errorWords(error: unknown): {
+  what: string;
+  remedy: string | null;
+  code: string | null;
+} {
+  if (isMeshError(error)) {
+    const what = error.message.startsWith(`${error.code}: `)
+      ? error.message.slice(error.code.length + 2)
+      : error.message;
+    return { what, remedy: error.remedy, code: error.code };
+  }
+  const what = error instanceof Error ? error.message : String(error);
+  return { what: what === "" ? "An unknown error." : what, remedy: null, code: null };
+}
