@@ -1,0 +1,219 @@
+/**
+ * `rowmesh hub`: a peer that is always on. Puts the replica, the network and the web server
+ * together, says how to join, and stops cleanly.
+ *
+ * @module
+ */
+
+import { hostname, networkInterfaces } from "node:os";
+import { openMesh } from "../node/mesh.ts";
+import type { Mesh, MeshStatus } from "../node/api.ts";
+import { isMeshError } from "../protocol/errors.ts";
+import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/genesis.ts";
+import { type Command, CommandError, complain, EXIT_FAILURE, EXIT_OK, print } from "./command.ts";
+import { loadOrCreateCertificate, makeDataDirectory, replicaDirectory } from "./data-directory.ts";
+import { HUB_HELP, type HubOptions, type HubPorts, parseHubOptions } from "./hub-options.ts";
+import { joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
+import { urlHosts } from "./lan-addresses.ts";
+import { openSiteServer, type SiteServer } from "./site-server.ts";
+
+export const hubCommand: Command = {
+  name: "hub",
+  summary: "run a hub: keeps, forwards, introduces, serves the app to the LAN",
+  help: HUB_HELP,
+  run: async (args) => {
+    const options = parseHubOptions(args);
+    const stopRequested = stopSignal();
+    const hub = await openHub(options);
+    announce(options, hub);
+    const stopReporting = options.output === "text" ? reportPeers(hub.mesh) : () => {};
+    await stopRequested;
+    stopReporting();
+    if (options.output === "text") print("stopping");
+    await closeHub(hub);
+    // Nothing of ours is open now; a handle that a dependency forgot must not keep the process.
+    setTimeout(() => process.exit(EXIT_OK), LINGER_MS).unref();
+    return EXIT_OK;
+  },
+};
+
+interface Hub {
+  readonly mesh: Mesh;
+  readonly server: SiteServer;
+  readonly invite: Invite;
+  readonly addresses: readonly string[];
+  readonly links: readonly JoinLink[];
+}
+
+const CLOSE_TIMEOUT_MS = 10_000;
+const LINGER_MS = 1_000;
+
+/** Resolves at the first SIGINT or SIGTERM; the second ends the process on the spot. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    const stop = (): void => {
+      if (isStopping) process.exit(EXIT_FAILURE);
+      isStopping = true;
+      resolve();
+    };
+    process.on("SIGINT", stop);
+    process.on("SIGTERM", stop);
+  });
+}
+
+async function openHub(options: HubOptions): Promise<Hub> {
+  // Everything the hub writes holds or could hold secrets.
+  process.umask(0o077);
+  makeDataDirectory(options.data);
+  const ready: { invite: Invite | null } = { invite: null };
+  const server = await openServer(options, ready);
+  let mesh: Mesh | null = null;
+  try {
+    mesh = await openHubMesh(options);
+    const invite = parseInviteLink(await mesh.invite());
+    ready.invite = invite;
+    const hosts = urlHosts(options.host, networkInterfaces());
+    return {
+      mesh,
+      server,
+      invite,
+      addresses: invite.hubs,
+      links: joinLinks(invite, hosts, server.port),
+    };
+  } catch (error) {
+    await mesh?.close();
+    await server.close();
+    throw explained(error, options);
+  }
+}
+
+async function openServer(
+  options: HubOptions,
+  ready: { readonly invite: Invite | null },
+): Promise<SiteServer> {
+  try {
+    return await openSiteServer({
+      port: options.ports.http,
+      host: options.host,
+      site: options.site,
+      describe: async (origin) => {
+        if (ready.invite === null) throw new RangeError("the mesh is not open yet");
+        const { name } = decodeGenesisBody(ready.invite.genesis.bodyBytes);
+        return { meshName: name, joinUrl: joinLink(ready.invite, origin).url };
+      },
+    });
+  } catch (error) {
+    throw explained(error, options);
+  }
+}
+
+/** The first run founds the mesh; a later one finds it in the replica. */
+async function openHubMesh(options: HubOptions): Promise<Mesh> {
+  const certificate = await loadOrCreateCertificate(options.data);
+  const name = options.name ?? hostname();
+  return openMesh({
+    name: "hub",
+    storage: { directory: replicaDirectory(options.data) },
+    deviceName: name,
+    hub: { meshName: name, listen: listenAddresses(options.host, options.ports), certificate },
+  });
+}
+
+function listenAddresses(host: string, ports: HubPorts): readonly string[] {
+  const ip = host.includes(":") ? `/ip6/${host}` : `/ip4/${host}`;
+  return [
+    `${ip}/udp/${ports.webrtc}/webrtc-direct`,
+    `${ip}/tcp/${ports.websocket}/ws`,
+    `${ip}/tcp/${ports.tcp}`,
+  ];
+}
+
+/** Says what to do about the errors that are most likely at start. */
+function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
+  const code = systemErrorCode(error);
+  if (code === "EADDRINUSE") {
+    const range = ports.http === 0 ? "" : ` (${ports.http} to ${ports.tcp})`;
+    return new CommandError(
+      `a port is in use${range}. Stop the other hub, or choose another with --port.`,
+    );
+  }
+  if (code === "EACCES" && ports.http < 1_024) {
+    return new CommandError(`may not use port ${ports.http}. Choose one above 1023 with --port.`);
+  }
+  if (code === "EADDRNOTAVAIL") {
+    return new CommandError(`this machine has no address ${host}. Choose another with --host.`);
+  }
+  if (isMeshError(error, "ERR_STORAGE_LOCKED")) {
+    return new CommandError(
+      `another hub has ${data} open. Stop it, or choose another with --data.`,
+    );
+  }
+  return error;
+}
+
+/** Of the error or of what caused it: libp2p wraps what the socket said. */
+function systemErrorCode(error: unknown): string | null {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; depth++) {
+    const { code, syscall } = at as NodeJS.ErrnoException;
+    if (code !== undefined && syscall !== undefined) return code;
+    at = at instanceof AggregateError ? at.errors[0] : at.cause;
+  }
+  return null;
+}
+
+function announce(options: HubOptions, { mesh, invite, addresses, links, server }: Hub): void {
+  const [best] = links;
+  if (best === undefined) throw new RangeError("no address");
+  if (options.output === "quiet") return;
+  if (options.output === "json") {
+    const urls = links.map(({ url }) => url);
+    const { peerId } = mesh;
+    const { pid } = process;
+    print(JSON.stringify({ ready: true, url: best.url, urls, peerId, addresses, pid }));
+    return;
+  }
+  const { name } = decodeGenesisBody(invite.genesis.bodyBytes);
+  if (options.name !== null && options.name !== name) {
+    complain(`rowmesh hub: this mesh was founded as "${name}"; --name is ignored`);
+  }
+  print(`Hub of the mesh "${name}", ${mesh.peerId}\n`);
+  print(qrCode(invite, best));
+  print(`\nTo join, scan the code or open one of these pages:\n`);
+  for (const { origin } of links) print(`  ${origin}/`);
+  print(`\nJoin link for apps:\n\n  ${best.url}\n`);
+  if (options.site === null) print(`No app is served: start with --site DIR to serve one.`);
+  print(`Web page on port ${server.port}. Stop with Ctrl-C.`);
+}
+
+/** One line when a device comes or goes. */
+function reportPeers(mesh: Mesh): () => void {
+  const nameById = new Map<string, string>();
+  return mesh.onStatus(({ peers }: MeshStatus) => {
+    const connected = peers.filter(({ link }) => link !== "none" && link !== "relayed");
+    const ids = new Set(connected.map(({ peerId }) => peerId));
+    for (const { peerId, name, link, lastHeardMs } of connected) {
+      // Its first words tell its name.
+      if (lastHeardMs === null || nameById.has(peerId)) continue;
+      nameById.set(peerId, printable(name ?? "") || peerId);
+      print(`+ ${nameById.get(peerId)} (${link})`);
+    }
+    for (const [peerId, name] of nameById) {
+      if (ids.has(peerId)) continue;
+      nameById.delete(peerId);
+      print(`- ${name}`);
+    }
+  });
+}
+
+/** A peer chooses its name: it may not move the cursor of our terminal. */
+const printable = (name: string): string => name.replace(/\p{C}/gu, "");
+
+async function closeHub({ mesh, server }: Hub): Promise<void> {
+  const timer = setTimeout(() => {
+    complain("rowmesh hub: could not stop in time; stopped at once, nothing stored is lost");
+    process.exit(EXIT_FAILURE);
+  }, CLOSE_TIMEOUT_MS);
+  await Promise.all([mesh.close(), server.close()]);
+  clearTimeout(timer);
+}

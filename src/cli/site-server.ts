@@ -1,0 +1,235 @@
+/**
+ * The hub's web server: serves the app to the LAN and hands out the join link. A public door:
+ * whatever arrives ends in an answer, an error answer or a closed connection, within limits.
+ *
+ * `GET /rowmesh.json` gives the join link to whoever can open the page. In an open mesh the link is
+ * the right to join, and a hub on a LAN is there to be joined by whoever opens its page; whoever
+ * should not must not reach the port. It is given to the hub's own page only: no CORS, and only
+ * under a host name that is this machine's, or else a web site on the internet could point its
+ * name at the hub (DNS rebinding) and read the link through a visitor's browser.
+ *
+ * @module
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { isIP, type Socket } from "node:net";
+import { hostname } from "node:os";
+import sirv from "sirv";
+
+export interface SiteServerOptions {
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly host: string;
+  /** The folder to serve; null serves one page that says what this is. */
+  readonly site: string | null;
+  /** The body of `/rowmesh.json`, for a page loaded from `origin` (`http://192.168.1.5:4380`). */
+  readonly describe: (origin: string) => Promise<object>;
+}
+
+export interface SiteServer {
+  readonly port: number;
+  /** Requests answered with an error that is the sender's: 4xx, but for 404. */
+  readonly refusedRequests: () => number;
+  /** Ends open connections too. */
+  readonly close: () => Promise<void>;
+}
+
+/** Longer than any path of a site; the join link travels in the fragment, which is not sent. */
+const URL_CHARS_MAX = 2_048;
+const HEADER_BYTES_MAX = 8 * 1_024;
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 15_000;
+const KEEP_ALIVE_TIMEOUT_MS = 5_000;
+/** A browser opens six; a LAN has perhaps a hundred. */
+const CONNECTIONS_MAX = 1_024;
+
+/** Vite's names: the content's hash before the ending, so the content never changes. */
+const HASHED_NAME = /[-.][\w-]{8,}\.\w+$/;
+
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'self'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "worker-src 'self' blob:",
+  "img-src 'self' data: blob:",
+  // Hubs are dialled by address, so their hosts cannot be listed; libp2p proves who answers.
+  "connect-src 'self' ws: wss: data: blob:",
+  "object-src 'none'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+  "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  "X-Frame-Options": "DENY",
+};
+
+const NO_SITE_PAGE = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>rowmesh hub</title>
+<p>This is a rowmesh hub. It serves no app; start it with <code>--site DIR</code> to serve one.
+<p><a href="rowmesh.json">rowmesh.json</a> holds the join link for apps.
+</html>
+`;
+
+/** @throws the system's error (`EADDRINUSE`, `EACCES` …) when it cannot listen. */
+export async function openSiteServer(options: SiteServerOptions): Promise<SiteServer> {
+  let refused = 0;
+  const refuse = (response: ServerResponse, status: number, headers?: Record<string, string>) => {
+    refused++;
+    answer(response, status, "text/plain", "", { Connection: "close", ...headers });
+  };
+  const serveSite = siteHandler(options.site);
+
+  const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+    const { method, url = "/" } = request;
+    if (method !== "GET" && method !== "HEAD") refuse(response, 405, { Allow: "GET, HEAD" });
+    else if (url.length > URL_CHARS_MAX) refuse(response, 414);
+    else if (!url.startsWith("/") || !isDecodable(url)) refuse(response, 400);
+    else if (url.split("?", 1)[0] !== "/rowmesh.json") serveSite(request, response);
+    else if (!isOwnHost(request)) refuse(response, 421);
+    else void describe(options, request, response);
+  });
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+  server.maxConnections = CONNECTIONS_MAX;
+  server.on("clientError", (error: ClientError, socket: Socket) => {
+    refused++;
+    refuseUnparsed(error, socket);
+  });
+
+  const port = await listen(server, options.port, options.host);
+  return { port, refusedRequests: () => refused, close: () => close(server) };
+}
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+function siteHandler(site: string | null): Handler {
+  if (site === null) {
+    return ({ url }, response) =>
+      url === "/"
+        ? answer(response, 200, "text/html;charset=utf-8", NO_SITE_PAGE)
+        : answer(response, 404, "text/plain", "not found\n");
+  }
+  const serve = sirv(site, {
+    // Looks at the disk on each request: a site that is built again is served as it is now.
+    dev: true,
+    etag: true,
+    single: true,
+    onNoMatch: (_request, response) => answer(response, 404, "text/plain", "not found\n"),
+    setHeaders: (response, path) => {
+      const isHashed = path.startsWith("/assets/") && HASHED_NAME.test(path);
+      const caching = isHashed ? "public, max-age=31536000, immutable" : "no-cache";
+      response.setHeader("Cache-Control", caching);
+    },
+  });
+  return (request, response) => {
+    const [path = "/"] = (request.url ?? "/").split("?", 1);
+    // `.git`, `.env` and the like are no part of a site.
+    if (/(^|[/\\])\./.test(decodeURIComponent(path))) {
+      answer(response, 404, "text/plain", "not found\n");
+      return;
+    }
+    // A range that ends before it begins throws in sirv, and no page of ours asks for ranges.
+    delete request.headers.range;
+    // sirv leaves a file that vanishes while it is read to the process's last handler.
+    response.once("pipe", (file) => file.once("error", () => response.destroy()));
+    serve(request, response);
+  };
+}
+
+async function describe(
+  options: SiteServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    const body = `${JSON.stringify(await options.describe(`http://${request.headers.host}`))}\n`;
+    answer(response, 200, "application/json", body, { "Cache-Control": "no-store" });
+  } catch {
+    answer(response, 503, "text/plain", "not ready\n", { "Retry-After": "1" });
+  }
+}
+
+function answer(
+  response: ServerResponse,
+  status: number,
+  contentType: string,
+  body: string,
+  headers: Record<string, string> = {},
+): void {
+  response.writeHead(status, {
+    "Content-Type": contentType,
+    "Content-Length": Buffer.byteLength(body),
+    ...headers,
+  });
+  response.end(body);
+}
+
+function isDecodable(url: string): boolean {
+  try {
+    decodeURIComponent(url.split("?", 1)[0]!);
+    return !url.includes("\0") && !/%00/.test(url);
+  } catch {
+    return false;
+  }
+}
+
+/** Names that no public name server can own, so that no web site can point one at this machine. */
+const LAN_NAME = /^[^.]+$|\.(local|lan|internal|home\.arpa)$/;
+
+/** A literal address, this machine's name, or a name that only a LAN gives out. */
+function isOwnHost({ headers: { host } }: IncomingMessage): boolean {
+  let name: string;
+  try {
+    name = new URL(`http://${host ?? ""}`).hostname.replace(/^\[|\]$/g, "");
+  } catch {
+    return false;
+  }
+  return isIP(name) !== 0 || name === hostname().toLowerCase() || LAN_NAME.test(name);
+}
+
+interface ClientError extends Error {
+  readonly code?: string;
+  readonly rawPacket?: Buffer;
+}
+
+/** What Node's parser refused: too long, too slow, not HTTP. */
+function refuseUnparsed(error: ClientError, socket: Socket): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = unparsedStatus(error);
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function unparsedStatus({ code, rawPacket }: ClientError): string {
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "408 Request Timeout";
+  if (code !== "HPE_HEADER_OVERFLOW") return "400 Bad Request";
+  const isInFirstLine = rawPacket !== undefined && !rawPacket.includes("\r\n");
+  return isInFirstLine ? "414 URI Too Long" : "431 Request Header Fields Too Large";
+}
+
+function listen(server: Server, port: number, host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ port, host }, () => {
+      server.off("error", reject);
+      const address = server.address();
+      if (address === null || typeof address === "string") reject(new RangeError("no TCP address"));
+      else resolve(address.port);
+    });
+  });
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
