@@ -28,6 +28,7 @@ import {
   publicKey,
   SIGNATURE_BYTES,
   type SiteId,
+  ZERO_HASH,
 } from "./ids.ts";
 import {
   BROADCAST_BYTES_MAX,
@@ -79,6 +80,7 @@ export function decodeRun(bytes: Uint8Array): ChangesetRun {
   const author = publicKey(reader.raw(PUBLIC_KEY_BYTES));
   const first = reader.varint(VERSION_MAX);
   const previousHash = headerHash(reader.raw(HASH_BYTES));
+  if ((first === 1) !== (previousHash === ZERO_HASH)) throw notCanonical("previous hash");
   const count = reader.varint(RUN_CHANGESETS_MAX);
   if (count === 0) throw notCanonical("empty run");
   const changesets: SignedChangeset[] = [];
@@ -112,6 +114,9 @@ export function decodeBroadcast(bytes: Uint8Array): Broadcast {
   const previousHashPrefix = reader.raw(DEPENDENCY_HASH_BYTES);
   const changeset = readChangeset(reader);
   reader.end();
+  if (changeset.header.version === 1 && previousHashPrefix.some((byte) => byte !== 0)) {
+    throw notCanonical("previous hash prefix");
+  }
   return { previousHashPrefix, changeset };
 }
 

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { ByteReader, ByteWriter, notCanonical } from "./bytes.ts";
+import { ByteReader, ByteWriter, encodeText, notCanonical } from "./bytes.ts";
 import { MeshError } from "./errors.ts";
 import { fromHex, PUBLIC_KEY_BYTES, type PublicKey, publicKey, SIGNATURE_BYTES } from "./ids.ts";
 import {
@@ -43,8 +43,12 @@ export interface Invite {
 const RANDOM_BYTES = 16;
 const BODY_BYTES_MAX = 2 + PUBLIC_KEY_BYTES + RANDOM_BYTES + 2 + NAME_BYTES_MAX;
 
+/** @throws MeshError ERR_LIMIT, ERR_NOT_CANONICAL where the name is too long or not well-formed. */
 export function encodeGenesisBody(body: GenesisBody): Uint8Array<ArrayBuffer> {
   if (body.random.length !== RANDOM_BYTES) throw new RangeError("16 random bytes");
+  if (encodeText(body.name).length > NAME_BYTES_MAX) {
+    throw new MeshError("ERR_LIMIT", `a name of more than ${NAME_BYTES_MAX} bytes`);
+  }
   return new ByteWriter()
     .u8(FORMAT_VERSION)
     .u8(body.policy === "open" ? 0 : 1)
@@ -133,7 +137,8 @@ export const inviteLink = (invite: Invite, baseUrl: string): string =>
 /** Reads a join URL, its fragment, or the bare code. @throws MeshError ERR_INVITE_INVALID */
 export function parseInviteLink(link: string): Invite {
   if (link.length > INVITE_CHARS_MAX) throw new MeshError("ERR_INVITE_INVALID", "link too long");
-  const at = link.indexOf(JOIN_KEY);
+  // The last one: the code has no "=", the rest of the URL may have anything.
+  const at = link.lastIndexOf(JOIN_KEY);
   const code = (at < 0 ? link : link.slice(at + JOIN_KEY.length)).trim();
   try {
     return decodeInvite(fromBase64Url(code));

@@ -162,6 +162,7 @@ function readBody(reader: ByteReader, type: Message["type"]): Message {
     }
     case "want": {
       const want = reader.varint(WANT_ID_MAX);
+      if (want === 0) throw notCanonical("want 0");
       const bytesMax = reader.varint(WANT_BYTES_MAX);
       return { type, want, bytesMax, ranges: readList(reader, WANT_RANGES_MAX, readRange) };
     }

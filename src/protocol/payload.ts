@@ -74,7 +74,7 @@ const BLOB = 4;
 /** Lengths below this fit the tag byte. */
 const LONG = 31;
 
-/** @throws MeshError ERR_TRANSACTION_TOO_LARGE above 64 MiB; RangeError where rows are out of order. */
+/** @throws MeshError ERR_TRANSACTION_TOO_LARGE above 64 MiB; RangeError on what no format holds (NaN, an integer beyond int64). */
 export function encodePayload(payload: ChangesetPayload): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter(1024).varint(payload.schemaVersion);
   if (payload.schemaHash === null) writer.u8(0);
@@ -84,11 +84,12 @@ export function encodePayload(payload: ChangesetPayload): Uint8Array<ArrayBuffer
   for (const { table, rows } of payload.tables) {
     writer.varint(table - previousTable - 1).varint(rows.length - 1);
     previousTable = table;
-    for (const row of rows) writeRow(writer, row);
-    if (writer.length > PAYLOAD_BYTES_MAX) break;
-  }
-  if (writer.length > PAYLOAD_BYTES_MAX) {
-    throw new MeshError("ERR_TRANSACTION_TOO_LARGE", `more than ${PAYLOAD_BYTES_MAX} bytes`);
+    for (const row of rows) {
+      writeRow(writer, row);
+      if (writer.length > PAYLOAD_BYTES_MAX) {
+        throw new MeshError("ERR_TRANSACTION_TOO_LARGE", `more than ${PAYLOAD_BYTES_MAX} bytes`);
+      }
+    }
   }
   return writer.finish();
 }
@@ -108,6 +109,7 @@ function writeRow(writer: ByteWriter, row: RowChanges): void {
 
 /** Canonical or refused. @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT */
 export function decodePayload(bytes: Uint8Array): ChangesetPayload {
+  if (bytes.length > PAYLOAD_BYTES_MAX) throw new MeshError("ERR_LIMIT", "payload too large");
   const reader = new ByteReader(bytes);
   const prefix = readPrefix(reader);
   const tables: TableChanges[] = [];

@@ -1,0 +1,54 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { webcrypto } from "node:crypto";
+import { expect, test } from "vitest";
+import { chooseEd25519, createWebCryptoEd25519 } from "../../src/node/ed25519-webcrypto.ts";
+import { passesSelfTest } from "../../src/node/ed25519-self-test.ts";
+import { yieldToEvents } from "../../src/node/yield-to-events.ts";
+import type { Ed25519 } from "../../src/signing/ed25519.ts";
+import { createNobleEd25519 } from "../../src/signing/ed25519-noble.ts";
+import { ed25519EdgeCases } from "../contracts/ed25519-edge-cases.ts";
+import { ed25519Contract } from "../contracts/ed25519.ts";
+
+const FILE = "test/vectors/ed25519.json";
+const noble = createNobleEd25519({ pause: yieldToEvents });
+const never: Ed25519 = {
+  publicKeyOf: noble.publicKeyOf,
+  sign: () => Promise.reject(new RangeError("the engine failed")),
+  verify: () => Promise.reject(new RangeError("the engine failed")),
+};
+
+ed25519Contract("noble", () => Promise.resolve(noble));
+ed25519Contract("Node's WebCrypto, alone", () =>
+  Promise.resolve(createWebCryptoEd25519(webcrypto.subtle as SubtleCrypto, never)),
+);
+ed25519Contract("chosen", () => chooseEd25519());
+
+test("the edge cases are the ones in the vectors", () => {
+  const vectors = JSON.parse(readFileSync(FILE, "utf8")) as { edgeCases: unknown };
+  const edgeCases = ed25519EdgeCases();
+  if (process.env["UPDATE_VECTORS"] === "1") {
+    writeFileSync(FILE, `${JSON.stringify({ ...vectors, edgeCases }, null, 2)}\n`);
+  }
+  expect(vectors.edgeCases).toEqual(edgeCases);
+});
+
+test("[S6] an engine with the cofactor, one that throws and one that says yes are not trusted", async () => {
+  const lenient: Ed25519 = { ...noble, verify: () => Promise.resolve(true) };
+  expect(await passesSelfTest(noble, noble)).toBe(true);
+  expect(await passesSelfTest(lenient, noble)).toBe(false);
+  const forger: Ed25519 = { ...noble, sign: () => Promise.resolve(new Uint8Array(64)) };
+  expect(await passesSelfTest(forger, noble)).toBe(false);
+
+  const without = await chooseEd25519({} as SubtleCrypto);
+  const key = new Uint8Array(32).fill(1);
+  const signature = await without.sign(key, key);
+  expect(await noble.verify(signature, key, await noble.publicKeyOf(key))).toBe(true);
+});
+
+test("a batch on the reference lets other work in", async () => {
+  let pauses = 0;
+  const counted = createNobleEd25519({ pause: () => (pauses++, yieldToEvents()) });
+  const bytes = new Uint8Array(64);
+  await Promise.all(Array.from({ length: 64 }, () => counted.verify(bytes, bytes, bytes)));
+  expect(pauses).toBe(4);
+});
