@@ -31,9 +31,8 @@ const BLANKS_AND_COMMENTS = /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?(?:\*\/|$))*
 const OWNED_NAMES = /crsql|rowmesh_/i;
 /** Virtual tables that would show or do more than rows: settings, pages, byte code, cr-sqlite's own. */
 const FORBIDDEN_TABLES =
-  /^(?:crsql_|rowmesh_|pragma_|sqlite_(?!schema$|master$)|dbstat$|bytecode$|tables_used$|clset$)|__crsql_/i;
-/** `fract_as_ordered` creates triggers; the others serve it. */
-const FORBIDDEN_FUNCTIONS = /^(?:crsql_|fract_|load_extension$|sqlite_(?:log|offset)$|fts5$)/i;
+  /^(?:crsql_|rowmesh_|pragma_|sqlite_(?!schema$|master$)|bytecode$|tables_used$|clset$)|__crsql_/i;
+const FORBIDDEN_FUNCTIONS = /^(?:crsql_|load_extension$|fts5$|sqlite_log$)/i;
 
 /** What one statement touches, by table name. */
 export interface StatementAccess {
