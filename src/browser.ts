@@ -1,0 +1,24 @@
+/**
+ * rowmesh in browsers: the database in a dedicated worker, libp2p in the window.
+ *
+ * @module
+ */
+
+export type {
+  AuthorStatus,
+  ChangeEvent,
+  Mesh,
+  MeshDatabase,
+  MeshStatus,
+  OpenMeshOptions,
+  PeerStatus,
+  QueryOptions,
+  Schema,
+  SqlRunner,
+  StorageChoice,
+  TransactionOptions,
+} from "./node/api.ts";
+export { openMesh } from "./node/open-mesh-browser.ts";
+export { ERROR_REMEDIES, isMeshError, MeshError, type MeshErrorCode } from "./protocol/errors.ts";
+export type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "./protocol/ids.ts";
+export type { SqlRow, SqlValue } from "./protocol/values.ts";

@@ -1,0 +1,24 @@
+/**
+ * rowmesh in Node. In browsers the exports map leads to `browser.ts`, whose face is the same.
+ *
+ * @module
+ */
+
+export type {
+  AuthorStatus,
+  ChangeEvent,
+  Mesh,
+  MeshDatabase,
+  MeshStatus,
+  OpenMeshOptions,
+  PeerStatus,
+  QueryOptions,
+  Schema,
+  SqlRunner,
+  StorageChoice,
+  TransactionOptions,
+} from "./node/api.ts";
+export { openMesh } from "./node/open-mesh-node.ts";
+export { ERROR_REMEDIES, isMeshError, MeshError, type MeshErrorCode } from "./protocol/errors.ts";
+export type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "./protocol/ids.ts";
+export type { SqlRow, SqlValue } from "./protocol/values.ts";

@@ -1,0 +1,36 @@
+/**
+ * `openMesh` in a browser window: the replica lives in a dedicated worker, so that SQL, hashing and
+ * signatures never hold the page; libp2p stays here, since WebRTC does not exist in workers.
+ *
+ * @module
+ */
+
+import { MeshError } from "../protocol/errors.ts";
+import type { Mesh, OpenMeshOptions } from "./api.ts";
+import { chooseEd25519 } from "./ed25519-webcrypto.ts";
+import { checkOptions, openMeshOver } from "./mesh.ts";
+import { openReplicaInWorker } from "./replica-client.ts";
+import { systemClock, systemRandom } from "./system-seams.ts";
+
+/**
+ * Opens the database, makes a key for a new one, and connects.
+ * @throws MeshError ERR_OPTION_INVALID, ERR_SCHEMA_INVALID, ERR_STORAGE_LOCKED,
+ * ERR_STORAGE_UNAVAILABLE, ERR_INVITE_INVALID, ERR_MESH_DIFFERENT, ERR_DATABASE_CORRUPT
+ */
+export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
+  checkOptions(options);
+  const { name, schema = null, storage = "auto" } = options;
+  if (typeof storage === "object") {
+    throw new MeshError("ERR_OPTION_INVALID", "storage { directory } exists in Node only");
+  }
+  const worker = new Worker(new URL("./replica-worker.js", import.meta.url), { type: "module" });
+  const replica = await openReplicaInWorker(worker, { name, schema, storage });
+  const parts = {
+    replica,
+    ed25519: await chooseEd25519(),
+    clock: systemClock,
+    random: systemRandom,
+    hub: null,
+  };
+  return openMeshOver(parts, options);
+}
