@@ -36,8 +36,8 @@ export function makeDataDirectory(directory: string): void {
   }
 }
 
-/** Where the replica's storage lives inside a data directory. */
-export const replicaDirectory = (directory: string): string => join(directory, "replica");
+/** Of the replica's database, and so of the folder it lives in. */
+export const REPLICA_NAME = "replica";
 
 /**
  * The kept certificate, or a new one, on the disk before it is returned: an address that was

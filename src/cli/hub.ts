@@ -6,12 +6,12 @@
  */
 
 import { hostname, networkInterfaces } from "node:os";
-import { openMesh } from "../node/mesh.ts";
 import type { Mesh, MeshStatus } from "../node/api.ts";
+import { openHubMesh } from "../node/open-mesh-node.ts";
 import { isMeshError } from "../protocol/errors.ts";
 import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/genesis.ts";
 import { type Command, CommandError, complain, EXIT_FAILURE, EXIT_OK, print } from "./command.ts";
-import { loadOrCreateCertificate, makeDataDirectory, replicaDirectory } from "./data-directory.ts";
+import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data-directory.ts";
 import { HUB_HELP, type HubOptions, type HubPorts, parseHubOptions } from "./hub-options.ts";
 import { joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
 import { urlHosts } from "./lan-addresses.ts";
@@ -70,7 +70,7 @@ async function openHub(options: HubOptions): Promise<Hub> {
   const server = await openServer(options, ready);
   let mesh: Mesh | null = null;
   try {
-    mesh = await openHubMesh(options);
+    mesh = await openMesh(options);
     const invite = parseInviteLink(await mesh.invite());
     ready.invite = invite;
     const hosts = urlHosts(options.host, networkInterfaces());
@@ -109,15 +109,16 @@ async function openServer(
 }
 
 /** The first run founds the mesh; a later one finds it in the replica. */
-async function openHubMesh(options: HubOptions): Promise<Mesh> {
-  const certificate = await loadOrCreateCertificate(options.data);
-  const name = options.name ?? hostname();
-  return openMesh({
-    name: "hub",
-    storage: { directory: replicaDirectory(options.data) },
-    deviceName: name,
-    hub: { meshName: name, listen: listenAddresses(options.host, options.ports), certificate },
-  });
+async function openMesh({ data, name, host, ports }: HubOptions): Promise<Mesh> {
+  const deviceName = hostname();
+  return openHubMesh(
+    { name: REPLICA_NAME, storage: { directory: data }, deviceName },
+    {
+      meshName: name ?? deviceName,
+      listen: listenAddresses(host, ports),
+      certificate: await loadOrCreateCertificate(data),
+    },
+  );
 }
 
 function listenAddresses(host: string, ports: HubPorts): readonly string[] {

@@ -5,13 +5,13 @@
  */
 
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { MeshStatus } from "../node/api.ts";
-import { openMesh } from "../node/mesh.ts";
+import { openMesh } from "../node/open-mesh-node.ts";
 import { isMeshError } from "../protocol/errors.ts";
 import { type Command, CommandError, EXIT_OK, print } from "./command.ts";
-import { replicaDirectory } from "./data-directory.ts";
+import { REPLICA_NAME } from "./data-directory.ts";
 import { DEFAULT_DATA } from "./hub-options.ts";
 
 export const statusCommand: Command = {
@@ -44,13 +44,16 @@ exit codes: 0 done, 1 failed (stderr says why and what to do), 2 wrong command l
 };
 
 async function readStatus(data: string): Promise<MeshStatus & { readonly peerId: string }> {
-  const directory = replicaDirectory(data);
   // Opening would make one.
-  if (!existsSync(directory)) {
+  if (!existsSync(join(data, REPLICA_NAME))) {
     throw new CommandError(`there is no hub in ${data}. Name its data directory with --data.`);
   }
   try {
-    const mesh = await openMesh({ name: "hub", storage: { directory }, network: "off" });
+    const mesh = await openMesh({
+      name: REPLICA_NAME,
+      storage: { directory: data },
+      network: "off",
+    });
     const status = { peerId: mesh.peerId, ...mesh.status() };
     await mesh.close();
     return status;

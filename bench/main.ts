@@ -1,0 +1,110 @@
+/**
+ * `npm run bench`: what rowmesh costs on top of the bare engine, what it puts on the wire, how soon
+ * a commit is seen elsewhere. README.md says how to read it.
+ *
+ * @module
+ */
+
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { benchApply } from "./apply-changesets.ts";
+import { benchLiveLatency } from "./live-latency.ts";
+import { benchLocalTransaction } from "./local-transaction.ts";
+import type { Ratio } from "./rounds.ts";
+import { benchWireBytes } from "./wire-bytes.ts";
+
+const PARTS = ["apply", "local", "wire", "live"] as const;
+type Part = (typeof PARTS)[number];
+
+const HELP = `usage: npm run bench -- [--json] [--quick] [--only ${PARTS.join("|")}]
+
+  --json     end with one line of JSON
+  --quick    less of everything: to see that it runs, not to quote
+  --only P   one part`;
+
+const { values } = parseArgs({
+  options: {
+    json: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    only: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+const only = PARTS.find((part) => part === values.only);
+if (values.help || (values.only !== undefined && only === undefined)) {
+  console.log(HELP);
+  process.exit(values.help ? 0 : 2);
+}
+const wants = (part: Part): boolean => only === undefined || only === part;
+
+const row = (name: string, measured: string, target: string): void =>
+  console.log(`${name.padEnd(44)} ${measured.padStart(12)}  ${target}`);
+const ratioRow = (name: string, { ratio, spread, bareMs, meshMs }: Ratio, target: string): void => {
+  row(name, ratio.toFixed(2), target);
+  const [low, high] = spread;
+  const range = `${low.toFixed(2)} to ${high.toFixed(2)}`;
+  row("", "", `bare ${bareMs.toFixed(0)} ms, rowmesh ${meshMs.toFixed(0)} ms; ${range}`);
+};
+
+const results: Record<string, unknown> = {};
+const { quick } = values;
+console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? "unknown CPU"}\n`);
+
+if (wants("apply")) {
+  const apply = await benchApply(quick ? 100 : 1_000, quick ? 1 : 5);
+  ratioRow(`apply ${apply.changesets} changesets × 100 rows × 5 columns`, apply, "≥ 0.5 of bare");
+  const perSecond = (value: number): string => `${Math.round(value / 1_000)}k`;
+  row(
+    "",
+    "",
+    `changes/s: bare ${perSecond(apply.barePerSecond)}, rowmesh ${perSecond(apply.meshPerSecond)}`,
+  );
+  results["applyRatio"] = rounded(apply.ratio);
+  results["applyChangesPerSecond"] = Math.round(apply.meshPerSecond);
+  results["bareApplyChangesPerSecond"] = Math.round(apply.barePerSecond);
+}
+
+if (wants("local")) {
+  const size = { transactions: quick ? 20 : 100, rounds: quick ? 1 : 7 };
+  const local = async (storage: "memory" | "directory", statements: "execMany" | "exec") =>
+    benchLocalTransaction({ storage, statements, ...size });
+  const memory = await local("memory", "execMany");
+  ratioRow("transaction of 100 rows, execMany, memory", memory, "≥ 0.5 of bare");
+  const singly = await local("memory", "exec");
+  ratioRow("transaction of 100 rows, 100 × exec, memory", singly, "");
+  const directory = await local("directory", "execMany");
+  ratioRow("transaction of 100 rows, execMany, directory", directory, "≥ 0.5 of bare");
+  results["localTransactionRatio"] = rounded(memory.ratio);
+  results["localTransactionExecRatio"] = rounded(singly.ratio);
+  results["localTransactionDirectoryRatio"] = rounded(directory.ratio);
+  results["localTransactionMs"] = rounded(memory.meshMs / size.transactions);
+  results["localTransactionDirectoryMs"] = rounded(directory.meshMs / size.transactions);
+}
+
+if (wants("wire")) {
+  const { oneCellBytes, insertBytes } = await benchWireBytes();
+  row("changeset of one updated cell", `${oneCellBytes} B`, "≤ 190 B");
+  row("changeset of a 5-column insert", `${insertBytes} B`, "≤ 300 B");
+  results["wireOneCellBytes"] = oneCellBytes;
+  results["wireInsertBytes"] = insertBytes;
+}
+
+if (wants("live")) {
+  const live = await benchLiveLatency(quick ? 10 : 100);
+  if (live.type === "skipped") {
+    row("live latency, two browsers", "skipped", live.reason);
+    results["liveSkipped"] = live.reason;
+  } else {
+    row("live latency, two browsers, p50", `${live.p50Ms.toFixed(1)} ms`, "< 30 ms");
+    row("", "", `p95 ${live.p95Ms.toFixed(1)} ms, ${live.samples} samples, link ${live.link}`);
+    results["liveP50Ms"] = rounded(live.p50Ms);
+    results["liveP95Ms"] = rounded(live.p95Ms);
+    results["liveLink"] = live.link;
+  }
+}
+
+if (values.json) console.log(JSON.stringify(results));
+
+function rounded(value: number): number {
+  return Math.round(value * 1_000) / 1_000;
+}
