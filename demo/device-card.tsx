@@ -9,7 +9,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Icon } from "./icons.tsx";
 import { reopenSession } from "./session.ts";
-import { remember, settings } from "./settings.ts";
+import { NAME_CHARS_MAX, remember, settings } from "./settings.ts";
 import { attempt, say } from "./toasts.tsx";
 
 export function DeviceCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
@@ -70,7 +70,7 @@ function NameForm(): JSX.Element {
           type="text"
           data-testid="rename"
           required
-          maxLength={60}
+          maxLength={NAME_CHARS_MAX}
           autocomplete="name"
           value={name}
           onInput={(event) => setName(event.currentTarget.value)}

@@ -14,6 +14,28 @@ export function takeJoinLink(): string | null {
   return link;
 }
 
+/** Waiting longer would keep a person from a notebook that needs no network. */
+const HUB_TIMEOUT_MS = 2_000;
+
+/**
+ * The join link of the hub that serves this page, so that opening its address is enough. Null when
+ * the page comes from elsewhere, or the hub is out of reach.
+ */
+export async function hubJoinLink(): Promise<string | null> {
+  try {
+    const response = await fetch("rowmesh.json", {
+      cache: "no-store",
+      signal: AbortSignal.timeout(HUB_TIMEOUT_MS),
+    });
+    if (!response.ok) return null;
+    const { joinUrl } = (await response.json()) as { readonly joinUrl?: unknown };
+    return typeof joinUrl === "string" ? joinUrl : null;
+  } catch {
+    // No network, or a web server that answers every path with a page: no hub.
+    return null;
+  }
+}
+
 /** Where an invite made here should lead: this page, without query or fragment. */
 export function inviteBaseUrl(): string {
   return location.origin + location.pathname;

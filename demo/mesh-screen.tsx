@@ -72,7 +72,7 @@ function StateCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
           </p>
         )}
       </div>
-      <OnlineSwitch mesh={mesh} online={props.status.online} />
+      {props.status.meshId !== null && <OnlineSwitch mesh={mesh} online={props.status.online} />}
     </div>
   );
 }

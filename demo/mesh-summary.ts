@@ -18,18 +18,18 @@ export interface MeshSummary {
 export function summarise(status: MeshStatus): MeshSummary {
   const devices = status.peers.filter((peer) => peer.role === "device" && peer.link !== "none");
   const connected = status.peers.filter((peer) => peer.link !== "none");
-  if (!status.online) {
-    return {
-      tone: "quiet",
-      short: "Offline",
-      long: "This device is offline by choice. Write on: everything is kept here and sent when you come back.",
-    };
-  }
   if (status.meshId === null) {
     return {
       tone: "quiet",
       short: "On its own",
       long: "This notebook belongs to no mesh yet. Invite another device, or join one; what you wrote comes along.",
+    };
+  }
+  if (!status.online) {
+    return {
+      tone: "quiet",
+      short: "Offline",
+      long: "This device is offline by choice. Write on: everything is kept here and sent when you come back.",
     };
   }
   if (connected.length === 0) {

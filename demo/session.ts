@@ -6,6 +6,7 @@
 
 import { signal, type Signal } from "@preact/signals";
 import { isMeshError, openMesh, type Mesh, type MeshStatus } from "rowmesh";
+import { hubJoinLink } from "./join-link.ts";
 import { schema } from "./schema.ts";
 import { remember, settings } from "./settings.ts";
 import { complain } from "./toasts.tsx";
@@ -31,10 +32,14 @@ export const status: Signal<MeshStatus | null> = signal(null);
 /** A join link that leads to another mesh than this notebook's: the person decides. */
 export const foreignLink: Signal<string | null> = signal(null);
 
-/** Opens the notebook of the settings. A failure becomes the session's state. */
+/**
+ * Opens the notebook of the settings, and joins the hub that serves the page if it never joined
+ * any mesh. A failure becomes the session's state.
+ */
 export async function openSession(): Promise<void> {
-  const { name, notebook, joinLink, offline } = settings.value;
+  const { name, notebook, offline } = settings.value;
   session.value = { type: "opening" };
+  const joinLink = settings.value.joinLink ?? (await hubJoinLink());
   const options = {
     name: notebook,
     schema,
@@ -43,6 +48,7 @@ export async function openSession(): Promise<void> {
   } as const;
   try {
     begin(await openMesh(joinLink === null ? options : { ...options, join: joinLink }));
+    remember({ joinLink });
   } catch (error) {
     if (joinLink !== null && mayOpenWithoutLink(error)) {
       await openWithoutLink(joinLink, error);

@@ -18,6 +18,9 @@ export interface Settings {
   readonly offline: boolean;
 }
 
+/** A device name is at most 128 bytes: three for each of these, in any script. */
+export const NAME_CHARS_MAX = 40;
+
 const KEY = "rowmesh-field-notebook";
 const FIRST: Settings = { name: null, notebook: "field-notebook", joinLink: null, offline: false };
 

@@ -8,7 +8,7 @@ import type { JSX } from "preact";
 import { textOf } from "./animal-fields.tsx";
 import { Icon } from "./icons.tsx";
 import { openSession, reopenSession } from "./session.ts";
-import { remember, settings } from "./settings.ts";
+import { NAME_CHARS_MAX, remember, settings } from "./settings.ts";
 import { Problem } from "./sheet.tsx";
 
 export function Welcome(): JSX.Element {
@@ -35,7 +35,7 @@ export function Welcome(): JSX.Element {
             required
             pattern=".*\S.*"
             title="At least one letter"
-            maxLength={60}
+            maxLength={NAME_CHARS_MAX}
             autocomplete="name"
             autofocus
           />

@@ -1,0 +1,101 @@
+/**
+ * Starts one headless Chromium as a process of its own with a fresh profile, and ends it again by
+ * its process id, whatever happens to the caller.
+ *
+ * @module
+ */
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const START_TIMEOUT_MS = 60_000;
+
+const ARGS = [
+  "--headless",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--no-default-browser-check",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  // A page behind another window is throttled to one timer a second; these must all keep working.
+  "--disable-background-timer-throttling",
+  "--disable-backgrounding-occluded-windows",
+  "--disable-renderer-backgrounding",
+  "--remote-debugging-port=0",
+];
+
+/** Process ids of the running ones: ended at the latest when this process ends. */
+const running = new Set();
+process.once("exit", () => running.forEach(killGroup));
+
+/**
+ * @param {string} path the executable, see `find-chromium.mjs`
+ * @returns its process id, Playwright's browser, and `close`, which ends the process and removes
+ * the profile; idempotent
+ */
+export async function launchChromium(path) {
+  const profile = mkdtempSync(join(tmpdir(), "rowmesh-chromium-"));
+  // Chromium refuses its sandbox to root.
+  const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+  const child = spawn(path, [...ARGS, ...sandbox, `--user-data-dir=${profile}`, "about:blank"], {
+    stdio: ["ignore", "ignore", "pipe"],
+    // A process group of its own: its helpers end with it.
+    detached: true,
+  });
+  running.add(child.pid);
+  const ended = new Promise((resolve) => {
+    child.once("exit", resolve);
+    child.once("error", resolve);
+  });
+  const close = async () => {
+    killGroup(child.pid);
+    await ended;
+    running.delete(child.pid);
+    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  };
+  try {
+    const browser = await chromium.connectOverCDP(await debuggingAddress(child, ended));
+    return { pid: child.pid, browser, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Chromium tells it on its standard error. */
+async function debuggingAddress(child, ended) {
+  const timer = setTimeout(() => killGroup(child.pid), START_TIMEOUT_MS);
+  const lines = createInterface({ input: child.stderr });
+  try {
+    return await new Promise((resolve, reject) => {
+      const last = [];
+      lines.on("line", (line) => {
+        last.push(line);
+        const found = /DevTools listening on (ws:\S+)/.exec(line);
+        if (found) resolve(found[1]);
+      });
+      void ended.then(() => reject(new Error(`Chromium did not start:\n${last.join("\n")}`)));
+    });
+  } finally {
+    clearTimeout(timer);
+    lines.close();
+    // Nobody reads on; a full pipe would stop it.
+    child.stderr.resume();
+  }
+}
+
+function killGroup(pid) {
+  try {
+    process.kill(process.platform === "win32" ? pid : -pid, "SIGKILL");
+  } catch (error) {
+    // Already gone.
+    if (error.code !== "ESRCH") throw error;
+  }
+}
