@@ -18,6 +18,11 @@ export interface Clock {
   readonly wallClockMs: () => number;
 }
 
+export interface Timers {
+  /** Runs once, not before `delayMs` have passed. Returns the cancel function. */
+  readonly after: (delayMs: number, run: () => void) => () => void;
+}
+
 export interface Random {
   /** A uniform integer in [0, bound). */
   readonly below: (bound: number) => number;

@@ -15,6 +15,7 @@ export const ERROR_REMEDIES = {
   ERR_UNKNOWN_AUTHOR: "The author's first changeset has not arrived yet; it will be fetched.",
   ERR_UNKNOWN_PREDECESSOR: "An earlier changeset has not arrived yet; it will be fetched.",
   ERR_FORK: "One key signed two different contents under one version; see status().forks.",
+  ERR_UNASKED: "A peer sent something nobody asked it for; it was ignored.",
   ERR_BUSY: "The queue is full; the sender will be asked again.",
   ERR_INVITE_INVALID: "Copy the whole join link again.",
   // Authentic changesets whose rows break a rule: kept, forwarded, never merged.

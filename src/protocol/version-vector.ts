@@ -51,6 +51,12 @@ export const authorStream = (entry: {
   readonly stream: Stream;
 }): AuthorStream => `${entry.site}/${entry.stream === "data" ? 0 : 1}` as AuthorStream;
 
+/** What an {@link AuthorStream} names. */
+export const streamOf = (key: AuthorStream): { readonly site: SiteId; readonly stream: Stream } => ({
+  site: key.slice(0, 2 * SITE_ID_BYTES) as SiteId,
+  stream: key.endsWith("/0") ? "data" : "membership",
+});
+
 export type VersionVector = ReadonlyMap<AuthorStream, VectorEntry>;
 
 /** The ranges that `theirs` holds and `ours` lacks, ascending. */

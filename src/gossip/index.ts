@@ -1,0 +1,15 @@
+/**
+ * Gossip as pure state machines: broadcast and anti-entropy of signed changesets.
+ *
+ * @module
+ */
+
+export type { Effect, ReplicationEvent } from "./effect.ts";
+export { digestOf } from "./digest.ts";
+export {
+  createReplication,
+  type Replication,
+  type ReplicationOptions,
+  type ReplicationPeer,
+  type ReplicationStatus,
+} from "./replication.ts";

@@ -1,0 +1,297 @@
+/**
+ * Link: everything between us and one connected peer. Hello first; then digests, vectors, wants
+ * and what answers them. Whatever is to be said waits here as a flag until the network took what
+ * was said before, so that a slow peer costs no memory, and many changes become one frame.
+ *
+ * @module
+ */
+
+import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
+import type { MeshId, PeerId, SiteId } from "../protocol/ids.ts";
+import { NEIGHBOURS_MAX } from "../protocol/limits.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type HelloMessage,
+  type Message,
+  type VectorMessage,
+  type WantMessage,
+} from "../protocol/messages.ts";
+import {
+  type AuthorStream,
+  authorStream,
+  type ChangesetRange,
+} from "../protocol/version-vector.ts";
+import type { DigestedVector } from "./digest.ts";
+import type { Emit } from "./effect.ts";
+import type { Intake } from "./intake.ts";
+import type { Leases } from "./leases.ts";
+import { createPeerView, type PeerView } from "./peer-view.ts";
+import type { Refusals } from "./refusals.ts";
+import { createServing } from "./serving.ts";
+import { createVectorFeed } from "./vector-feed.ts";
+import { createWants } from "./wants.ts";
+
+/** Who we are, as every hello says. */
+export interface Identity {
+  readonly mesh: MeshId;
+  readonly site: SiteId;
+  readonly role: "device" | "hub";
+  readonly name: string;
+}
+
+/** What all links share. */
+export interface LinkContext {
+  readonly identity: Identity;
+  readonly ours: DigestedVector;
+  readonly leases: Leases;
+  readonly intake: Intake;
+  readonly refusals: Refusals;
+  readonly nextHolder: () => number;
+  readonly emit: Emit;
+  /** Whether this may be asked for now. */
+  readonly mayAsk: (key: AuthorStream) => boolean;
+  /** Peers with an open link, in no order. */
+  readonly neighbours: () => readonly PeerId[];
+}
+
+/** Changes are told at most this often, and this late when gossip probably brings them sooner. */
+const VECTOR_MS = 50;
+/** Whole vectors are sent at most this often; longer each time they do not settle a difference. */
+const FULL_MIN_MS = 2_000;
+const FULL_MAX_MS = 60_000;
+
+export type LinkState =
+  | { readonly type: "greeting" }
+  | { readonly type: "open"; readonly hello: HelloMessage }
+  /** Of another mesh: nothing it says is read. */
+  | { readonly type: "foreign" };
+
+export interface Link {
+  readonly peer: PeerId;
+  readonly view: PeerView;
+  readonly state: () => LinkState;
+  readonly lastHeardMs: () => number | null;
+  readonly roundTripMs: () => number | null;
+  readonly frame: (bytes: Uint8Array, nowMs: number) => void;
+  readonly sent: () => void;
+  readonly read: (runs: readonly Uint8Array[], next: number | null) => void;
+  /** Our vector changed under these keys. */
+  readonly changed: (keys: readonly AuthorStream[], urgency: "now" | "soon", nowMs: number) => void;
+  readonly neighboursChanged: () => void;
+  /** Compares digests with the peer. */
+  readonly check: () => void;
+  readonly backedOff: (key: AuthorStream, nowMs: number) => boolean;
+  /** Lets time pass, then emits what is due and what there is room for. */
+  readonly pump: (nowMs: number) => void;
+  readonly dueMs: () => number | null;
+  readonly close: () => void;
+}
+
+export function createLink(peer: PeerId, context: LinkContext): Link {
+  const { identity, ours, emit } = context;
+  const view = createPeerView(ours.entries);
+  const feed = createVectorFeed(ours.entries);
+  const serving = createServing();
+  const refused = (code: MeshErrorCode) => context.refusals.refuse(peer, code);
+  const wants = createWants({ ...context, peer, view });
+  let state: LinkState = { type: "greeting" };
+  let lastHeardMs: number | null = null;
+  let roundTripMs: number | null = null;
+  let isSending = false;
+  let isGreeted = false;
+  let digestDue: "no" | "answer" | "ask" = "no";
+  let askedDigestMs: number | null = null;
+  let neighboursDue = true;
+  let vectorDueMs: number | null = null;
+  let vectorSentMs = Number.NEGATIVE_INFINITY;
+  let fullDueMs: number | null = null;
+  let fullSentMs = Number.NEGATIVE_INFINITY;
+  /** We sent a whole vector of our own accord; the peer's next one is the answer. */
+  let awaitsFull = false;
+  let unsettled = 0;
+
+  function frame(bytes: Uint8Array, nowMs: number): void {
+    if (state.type === "foreign") return;
+    lastHeardMs = nowMs;
+    try {
+      const message = decodeMessage(bytes);
+      if ((state.type === "open") === (message.type === "hello")) refused("ERR_UNASKED");
+      else receive(message, nowMs);
+    } catch (error) {
+      if (!isMeshError(error)) throw error;
+      refused(error.code);
+    }
+  }
+
+  function receive(message: Message, nowMs: number): void {
+    switch (message.type) {
+      case "hello":
+        return receiveHello(message, nowMs);
+      case "digest":
+        return receiveDigest(message.digest, nowMs);
+      case "vector":
+        return receiveVector(message, nowMs);
+      case "want":
+        return receiveWant(message);
+      case "run":
+        return wants.run(message.want, message.run, nowMs);
+      case "part":
+        return wants.part(message, nowMs);
+      case "served":
+        return wants.served(message.want, message.complete, nowMs);
+      case "neighbours":
+        emit({ type: "suggest", via: peer, peers: message.peers });
+    }
+  }
+
+  function receiveHello(hello: HelloMessage, nowMs: number): void {
+    if (hello.mesh !== identity.mesh) {
+      state = { type: "foreign" };
+      return refused("ERR_WRONG_MESH");
+    }
+    state = { type: "open", hello };
+    if (hello.digest === ours.digest()) view.claimEqual();
+    else offerFull(nowMs);
+  }
+
+  function receiveDigest(digest: string, nowMs: number): void {
+    if (askedDigestMs === null) digestDue = "answer";
+    else roundTripMs = nowMs - askedDigestMs;
+    askedDigestMs = null;
+    if (digest === ours.digest()) {
+      view.claimEqual();
+      unsettled = 0;
+    } else if (view.known() && view.digest() === digest) {
+      unsettled = 0;
+    } else {
+      offerFull(nowMs);
+    }
+  }
+
+  function receiveVector(message: VectorMessage, nowMs: number): void {
+    view.claim(message);
+    if (message.part === "more") return;
+    if (awaitsFull) awaitsFull = false;
+    else sendFull(nowMs);
+  }
+
+  /** Sends our whole vector, to get the peer's. */
+  function offerFull(nowMs: number): void {
+    awaitsFull = true;
+    sendFull(nowMs);
+    unsettled += 1;
+  }
+
+  function sendFull(nowMs: number): void {
+    const gapMs = Math.min(FULL_MAX_MS, FULL_MIN_MS * 2 ** Math.min(unsettled, 10));
+    fullDueMs ??= Math.max(nowMs, fullSentMs + gapMs);
+  }
+
+  function receiveWant(message: WantMessage): void {
+    const ranges = message.ranges.flatMap(heldOf);
+    if (!serving.want({ ...message, ranges })) refused("ERR_LIMIT");
+  }
+
+  /** What of this range we claim to hold: the store is never asked beyond it. */
+  function heldOf(range: ChangesetRange): readonly ChangesetRange[] {
+    const entry = ours.entries.get(authorStream(range));
+    const held = entry?.beyond.at(-1)?.last ?? entry?.head ?? 0;
+    return range.first > held ? [] : [{ ...range, last: Math.min(range.last, held) }];
+  }
+
+  function pump(nowMs: number): void {
+    wants.expire(nowMs);
+    if (isSending || state.type === "foreign") return;
+    const frames: Uint8Array[] = [];
+    if (!isGreeted) frames.push(encodeMessage(helloNow()));
+    isGreeted = true;
+    if (state.type === "open") frames.push(...framesDue(nowMs));
+    if (frames.length === 0) return;
+    isSending = true;
+    emit({ type: "send", to: peer, frames });
+  }
+
+  const helloNow = (): HelloMessage => ({ type: "hello", ...identity, digest: ours.digest() });
+
+  function framesDue(nowMs: number): Uint8Array[] {
+    const frames: Uint8Array[] = [...vectorFrames(nowMs)];
+    // After the vector, so that the peer's view of us is exact when it checks.
+    if (digestDue !== "no" && !feed.hasMore() && fullDueMs === null) {
+      frames.push(encodeMessage({ type: "digest", digest: ours.digest() }));
+      if (digestDue === "ask") askedDigestMs = nowMs;
+      digestDue = "no";
+    }
+    for (let i = 0; i < 2; i++) {
+      const want = wants.next(context.mayAsk, nowMs);
+      if (want !== null) frames.push(encodeMessage(want));
+    }
+    if (neighboursDue) {
+      neighboursDue = false;
+      const peers = context.neighbours().filter((id) => id !== peer);
+      const told = peers.slice(0, NEIGHBOURS_MAX);
+      if (told.length > 0) frames.push(encodeMessage({ type: "neighbours", peers: told }));
+    }
+    frames.push(...serving.frames());
+    const read = serving.read();
+    if (read !== null) emit({ type: "read", peer, ...read });
+    return frames;
+  }
+
+  function vectorFrames(nowMs: number): readonly Uint8Array[] {
+    if (fullDueMs !== null && nowMs >= fullDueMs) {
+      feed.startOver();
+      fullDueMs = null;
+      fullSentMs = nowMs;
+      vectorDueMs = nowMs;
+    }
+    const isDue = (vectorDueMs !== null && nowMs >= vectorDueMs) || digestDue !== "no";
+    const next = isDue ? feed.frame() : null;
+    if (!feed.hasMore()) vectorDueMs = null;
+    if (next === null) return [];
+    vectorSentMs = nowMs;
+    return [next];
+  }
+
+  function dueMs(): number | null {
+    if (state.type !== "open") return null;
+    const due = [wants.dueMs(), ...(isSending ? [] : [vectorDueMs, fullDueMs, retryMs()])];
+    const times = due.filter((time) => time !== null);
+    return times.length === 0 ? null : Math.min(...times);
+  }
+
+  const retryMs = () => (view.totals().weLack === 0 ? null : wants.retryMs());
+
+  return {
+    peer,
+    view,
+    state: () => state,
+    lastHeardMs: () => lastHeardMs,
+    roundTripMs: () => roundTripMs,
+    frame,
+    sent: () => {
+      isSending = false;
+    },
+    read: serving.readDone,
+    changed: (keys, urgency, nowMs) => {
+      for (const key of keys) {
+        feed.changed(key);
+        view.oursChanged(key);
+      }
+      vectorDueMs ??= Math.max(
+        nowMs + (urgency === "now" ? 0 : VECTOR_MS),
+        vectorSentMs + VECTOR_MS,
+      );
+    },
+    neighboursChanged: () => {
+      neighboursDue = true;
+    },
+    check: () => {
+      digestDue = "ask";
+    },
+    backedOff: wants.backedOff,
+    pump,
+    dueMs,
+    close: wants.close,
+  };
+}

@@ -1,0 +1,48 @@
+/**
+ * Own log: when to offer what we wrote. A disk may have been rewound by a crash or a restored
+ * backup; then a peer holds more of our own log than we do, and a new changeset under an old
+ * version would be a fork. So on the first link we look before we release: our own missing
+ * versions are fetched first. A peer that claims some and does not deliver is not waited for.
+ *
+ * @module
+ */
+
+import type { SiteId } from "../protocol/ids.ts";
+import { type AuthorStream, authorStream } from "../protocol/version-vector.ts";
+import type { Emit } from "./effect.ts";
+import type { Link } from "./link.ts";
+
+export interface OwnLog {
+  readonly isOwn: (key: AuthorStream) => boolean;
+  readonly isOffered: () => boolean;
+  readonly pump: (links: Iterable<Link>, nowMs: number) => void;
+}
+
+export function createOwnLog(site: SiteId, emit: Emit): OwnLog {
+  const ownKeys: readonly AuthorStream[] = [
+    authorStream({ site, stream: "data" }),
+    authorStream({ site, stream: "membership" }),
+  ];
+  let isOffered = false;
+
+  const holdsMore = (link: Link, nowMs: number) =>
+    ownKeys.some((key) => link.view.lacks(key) > 0 && !link.backedOff(key, nowMs));
+
+  return {
+    isOwn: (key) => ownKeys.includes(key),
+    isOffered: () => isOffered,
+    pump: (links, nowMs) => {
+      const open = [...links].filter(({ state }) => state().type === "open");
+      const known = open.filter(({ view }) => view.known());
+      if (isOffered && open.length === 0) {
+        isOffered = false;
+        emit({ type: "offer", mode: "off" });
+      }
+      const isSafe = known.length > 0 && !known.some((link) => holdsMore(link, nowMs));
+      if (!isOffered && isSafe) {
+        isOffered = true;
+        emit({ type: "offer", mode: "on" });
+      }
+    },
+  };
+}

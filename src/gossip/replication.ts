@@ -1,0 +1,235 @@
+/**
+ * Replication: broadcast and anti-entropy of signed changesets as one pure state machine. An event
+ * and the time go in, effects come out; it never waits, reads a clock or draws a number of its own.
+ * Changesets are opaque bytes here. Driver: `src/node/drive.ts`; simulator: `test/sim`; rules AE
+ * and B of docs/PROTOCOL.md.
+ *
+ * @module
+ */
+
+import type { MeshErrorCode } from "../protocol/errors.ts";
+import type { PeerId, SiteId } from "../protocol/ids.ts";
+import {
+  type AuthorStream,
+  authorStream,
+  streamOf,
+  type VectorEntry,
+} from "../protocol/version-vector.ts";
+import type { Random } from "../seams.ts";
+import { createBroadcasting } from "./broadcast.ts";
+import { createDigestedVector } from "./digest.ts";
+import type { Effect, Emit, ReplicationEvent } from "./effect.ts";
+import { createIntake } from "./intake.ts";
+import { createLeases } from "./leases.ts";
+import { createLink, type Identity, type Link, type LinkContext } from "./link.ts";
+import { createOwnLog } from "./own-log.ts";
+import { createRefusals } from "./refusals.ts";
+
+/** Peers whose digest is checked in one round. */
+const ROUND_PEERS_MAX = 16;
+
+export interface ReplicationOptions extends Identity {
+  /** What the store holds. */
+  readonly vector: readonly VectorEntry[];
+  readonly random: Random;
+  /** Mean time between rounds; each is drawn from ±50 % of it, so that peers spread out. */
+  readonly roundMs: number;
+}
+
+export interface ReplicationPeer {
+  readonly peer: PeerId;
+  /** Null before its hello, and for ever when it is of another mesh. */
+  readonly site: SiteId | null;
+  readonly name: string | null;
+  readonly role: "device" | "hub";
+  /** On the clock of the events; null before its first frame. */
+  readonly lastHeardMs: number | null;
+  readonly roundTripMs: number | null;
+  /** Versions, by what it claims: it may lie. */
+  readonly weLack: number;
+  readonly itLacks: number;
+  readonly sameDigest: boolean;
+}
+
+export interface ReplicationStatus {
+  readonly digest: string;
+  /** Whether local commits are released as they happen. */
+  readonly offered: boolean;
+  readonly peers: readonly ReplicationPeer[];
+  /** Versions that peers claim and we lack; of several claims on one author the largest counts. */
+  readonly missing: number;
+  /** Heads that differ from a peer's under the same version. */
+  readonly forks: readonly { readonly site: SiteId; readonly version: number }[];
+  readonly refusals: ReadonlyMap<MeshErrorCode, number>;
+  /** Changesets that arrived although we held them. */
+  readonly duplicates: number;
+  /** Bytes in memory on their way into the store. */
+  readonly intakeBytes: number;
+}
+
+export interface Replication {
+  readonly handle: (event: ReplicationEvent, nowMs: number) => readonly Effect[];
+  readonly status: () => ReplicationStatus;
+  /** Bytes in memory on their way into the store. */
+  readonly intakeBytes: () => number;
+}
+
+export function createReplication(options: ReplicationOptions): Replication {
+  const { random, roundMs, mesh, site, role, name } = options;
+  let effects: Effect[] = [];
+  const emit: Emit = (effect) => effects.push(effect);
+  const links = new Map<PeerId, Link>();
+  const ours = createDigestedVector();
+  const leases = createLeases();
+  const intake = createIntake(emit);
+  const refusals = createRefusals(emit);
+  const ownLog = createOwnLog(site, emit);
+  let lastHolder = 0;
+  const context: LinkContext = {
+    identity: { mesh, site, role, name },
+    ours,
+    leases,
+    intake,
+    refusals,
+    nextHolder: () => (lastHolder += 1),
+    emit,
+    mayAsk: (key) => ownLog.isOffered() || ownLog.isOwn(key),
+    neighbours: () => openLinks().map(({ peer }) => peer),
+  };
+  const broadcasting = createBroadcasting({
+    ...context,
+    lookAt: (peer) => links.get(peer)?.check(),
+  });
+  let nextRoundMs: number | null = null;
+  let wakeMs: number | null = null;
+
+  for (const entry of options.vector) ours.set(authorStream(entry), entry);
+
+  const openLinks = () => [...links.values()].filter(({ state }) => state().type === "open");
+
+  function handle(event: ReplicationEvent, nowMs: number): readonly Effect[] {
+    effects = [];
+    const openBefore = openLinks().length;
+    dispatch(event, nowMs);
+    if (openLinks().length !== openBefore) {
+      for (const link of links.values()) link.neighboursChanged();
+    }
+    pump(nowMs);
+    return effects;
+  }
+
+  function dispatch(event: ReplicationEvent, nowMs: number): void {
+    switch (event.type) {
+      case "peerUp":
+        links.get(event.peer)?.close();
+        links.set(event.peer, createLink(event.peer, context));
+        return;
+      case "peerDown":
+        links.get(event.peer)?.close();
+        links.delete(event.peer);
+        return;
+      case "frame":
+        return links.get(event.from)?.frame(event.bytes, nowMs);
+      case "sent":
+        return links.get(event.peer)?.sent();
+      case "changed":
+        return changed(event.entries, event.broadcasts, nowMs);
+      case "read":
+        return links.get(event.peer)?.read(event.runs, event.next);
+      case "ingested":
+        return intake.ingested(event.ticket, event.outcomes, nowMs);
+      case "broadcastReceived":
+        return broadcasting.received(event.id, event.from, event.bytes, nowMs);
+      case "broadcastSent":
+        return broadcasting.sent(event.peers, nowMs);
+      case "wake":
+        wakeMs = null;
+    }
+  }
+
+  function changed(
+    entries: readonly VectorEntry[],
+    broadcasts: readonly Uint8Array[],
+    nowMs: number,
+  ): void {
+    for (const bytes of broadcasts) emit({ type: "broadcast", bytes });
+    const keys = entries.map(authorStream);
+    for (const entry of entries) ours.set(authorStream(entry), entry);
+    const urgency = broadcasting.isLive(nowMs) ? "soon" : "now";
+    for (const link of links.values()) link.changed(keys, urgency, nowMs);
+  }
+
+  function pump(nowMs: number): void {
+    broadcasting.expire(nowMs);
+    leases.lapse(nowMs);
+    round(nowMs);
+    ownLog.pump(links.values(), nowMs);
+    for (const link of links.values()) link.pump(nowMs);
+    askForWake(nowMs);
+  }
+
+  function round(nowMs: number): void {
+    if (links.size === 0) {
+      nextRoundMs = null;
+      return;
+    }
+    nextRoundMs ??= nowMs + Math.floor(roundMs / 2) + random.below(roundMs);
+    if (nowMs < nextRoundMs) return;
+    nextRoundMs = nowMs + Math.floor(roundMs / 2) + random.below(roundMs);
+    const open = openLinks();
+    const from = random.below(Math.max(1, open.length));
+    const checked = [...open.slice(from), ...open.slice(0, from)].slice(0, ROUND_PEERS_MAX);
+    for (const link of checked) link.check();
+  }
+
+  function askForWake(nowMs: number): void {
+    const due = [nextRoundMs, broadcasting.dueMs(), ...[...links.values()].map((l) => l.dueMs())];
+    const times = due.filter((time) => time !== null);
+    if (times.length === 0) return;
+    const atMs = Math.max(nowMs, Math.min(...times));
+    if (atMs === wakeMs) return;
+    wakeMs = atMs;
+    emit({ type: "wake", atMs });
+  }
+
+  function status(): ReplicationStatus {
+    const missingByKey = new Map<AuthorStream, number>();
+    const forked = new Set<AuthorStream>();
+    for (const { view } of links.values()) {
+      for (const key of view.lacking()) {
+        missingByKey.set(key, Math.max(missingByKey.get(key) ?? 0, view.lacks(key)));
+      }
+      for (const key of view.forks()) forked.add(key);
+    }
+    return {
+      digest: ours.digest(),
+      offered: ownLog.isOffered(),
+      peers: [...links.values()].map(peerStatus),
+      missing: [...missingByKey.values()].reduce((sum, count) => sum + count, 0),
+      forks: [...forked].map((key) => ({
+        site: streamOf(key).site,
+        version: ours.entries.get(key)?.head ?? 0,
+      })),
+      refusals: refusals.byCode(),
+      duplicates: refusals.duplicates(),
+      intakeBytes: intake.bytes(),
+    };
+  }
+
+  return { handle, status, intakeBytes: intake.bytes };
+}
+
+function peerStatus(link: Link): ReplicationPeer {
+  const state = link.state();
+  const hello = state.type === "open" ? state.hello : null;
+  return {
+    peer: link.peer,
+    site: hello?.site ?? null,
+    name: hello === null || hello.name === "" ? null : hello.name,
+    role: hello?.role ?? "device",
+    lastHeardMs: link.lastHeardMs(),
+    roundTripMs: link.roundTripMs(),
+    ...link.view.totals(),
+    sameDigest: link.view.same(),
+  };
+}
