@@ -1,0 +1,148 @@
+/**
+ * Status in plain words (P8), put together from what the replica, the replication machine and the
+ * network know. Pure.
+ *
+ * @module
+ */
+
+import type { LogCounts } from "../db/replica-database.ts";
+import type { StorageKind } from "../db/storage.ts";
+import type { ReplicationPeer, ReplicationStatus } from "../gossip/replication.ts";
+import { ERROR_REMEDIES, type MeshErrorCode } from "../protocol/errors.ts";
+import type { HeaderHash, MeshId, PeerId, SiteId } from "../protocol/ids.ts";
+import type { NetworkPeer } from "../seams.ts";
+import type { AuthorStatus, MeshStatus, PeerStatus } from "./api.ts";
+import type { ReplicaReport } from "./replica.ts";
+
+export interface StatusSources {
+  readonly meshId: MeshId | null;
+  readonly online: boolean;
+  readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
+  readonly report: ReplicaReport;
+  readonly replication: Omit<ReplicationStatus, "offered" | "intakeBytes" | "duplicates">;
+  readonly links: readonly NetworkPeer[];
+  readonly roundTripMs: (peer: PeerId) => number | null;
+  /** Of the clock that the replication's events carry. */
+  readonly nowMs: number;
+}
+
+export function meshStatus(sources: StatusSources): MeshStatus {
+  const { report, replication, online } = sources;
+  const { counts } = report;
+  const peers = peerStatuses(sources);
+  const { held, parked, parkedCode } = counts;
+  const refusals = refusalsOf(counts, replication.refusals);
+  const forks = forksOf(counts, replication.forks);
+  const linked = peers.filter(({ link }) => link !== "relayed" && link !== "none");
+  const waiting = {
+    held,
+    parked,
+    reason: parkedCode === null ? null : ERROR_REMEDIES[parkedCode],
+  };
+  return {
+    meshId: sources.meshId,
+    online,
+    storage: sources.storage,
+    digest: replication.digest,
+    peers,
+    authors: authorStatuses(report, replication.peers),
+    waiting,
+    missing: replication.missing,
+    converged:
+      linked.length > 0 && linked.every(({ sameDigest }) => sameDigest) && held + parked === 0,
+    refusals,
+    forks,
+    notices: notices(sources, linked.length, waiting.reason, refusals.length, forks.length),
+  };
+}
+
+function peerStatuses({ links, replication, roundTripMs, nowMs }: StatusSources): PeerStatus[] {
+  const linkById = new Map(links.map(({ id, link }) => [id, link]));
+  const known = new Map(replication.peers.map((peer) => [peer.peer, peer]));
+  const ids = [...new Set([...linkById.keys(), ...known.keys()])].sort();
+  return ids.map((peerId) => {
+    const peer = known.get(peerId);
+    const heard = peer?.lastHeardMs ?? null;
+    return {
+      peerId,
+      name: peer?.name === "" ? null : (peer?.name ?? null),
+      role: peer?.role ?? "device",
+      link: linkById.get(peerId) ?? "none",
+      lastHeardMs: heard === null ? null : Math.max(0, Math.round(nowMs - heard)),
+      roundTripMs: roundTripMs(peerId) ?? peer?.roundTripMs ?? null,
+      weLack: peer?.weLack ?? 0,
+      itLacks: peer?.itLacks ?? 0,
+      sameDigest: peer?.sameDigest ?? false,
+    };
+  });
+}
+
+function authorStatuses(
+  { authors }: ReplicaReport,
+  peers: readonly ReplicationPeer[],
+): AuthorStatus[] {
+  const nameBySite = new Map<SiteId | null, string | null>(
+    peers.map(({ site, name }) => [site, name === "" ? null : name]),
+  );
+  return authors.map(({ siteId, local, version, lastWroteMs }) => ({
+    siteId,
+    name: nameBySite.get(siteId) ?? null,
+    local,
+    version,
+    lastWroteMs,
+  }));
+}
+
+function refusalsOf(
+  counts: LogCounts,
+  fromPeers: ReadonlyMap<MeshErrorCode, number>,
+): MeshStatus["refusals"] {
+  const countByCode = new Map(counts.refusedByCode);
+  for (const [code, count] of fromPeers) {
+    // The log's own count includes what peers sent; frames are counted by replication only.
+    countByCode.set(code, Math.max(count, countByCode.get(code) ?? 0));
+  }
+  return [...countByCode].map(([code, count]) => ({ code, count, remedy: ERROR_REMEDIES[code] }));
+}
+
+/** Proven forks with both headers; those only seen in a peer's vector without. */
+function forksOf(
+  counts: LogCounts,
+  seen: readonly { readonly site: SiteId; readonly version: number }[],
+): MeshStatus["forks"] {
+  const proven = counts.forks;
+  const suspected = seen
+    .filter(({ site }) => !proven.some(({ siteId }) => siteId === site))
+    .map(({ site, version }) => ({ siteId: site, version, headers: [] as HeaderHash[] }));
+  return [...proven, ...suspected];
+}
+
+function notices(
+  { meshId, online, storage, replication }: StatusSources,
+  linkedPeers: number,
+  parkedReason: string | null,
+  refusals: number,
+  forks: number,
+): string[] {
+  const sentences: string[] = [];
+  if (parkedReason !== null) sentences.push(parkedReason);
+  if (forks > 0) sentences.push("One key was used on two devices; see forks.");
+  if (!storage.durable) sentences.push("Data is kept in memory only and ends with this page.");
+  if (meshId === null) sentences.push("Not part of a mesh yet: invite somebody, or join.");
+  else if (!online) sentences.push("Offline: changes are kept here and sent when back online.");
+  else if (linkedPeers === 0) sentences.push("Looking for other devices.");
+  if (replication.missing > 0) {
+    sentences.push(`${replication.missing} changes of others are still on their way.`);
+  }
+  if (refusals > 0) sentences.push("Something was refused; see refusals.");
+  return sentences;
+}
+
+/** What replication says while there is no network. */
+export const NO_NETWORK: StatusSources["replication"] = {
+  digest: "",
+  peers: [],
+  missing: 0,
+  forks: [],
+  refusals: new Map(),
+};
