@@ -78,15 +78,14 @@ function readSighting(
   };
 }
 
-/** Blank lines are skipped. */
+/** Blank lines are skipped; a quotation mark inside a bare field is a character like any other. */
 function parseRecords(text: string): string[][] {
   const records: string[][] = [];
-  const field = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|\r|$)/gy;
+  const field = /(?:"([^"]*(?:""[^"]*)*)"(?=[,\r\n]|$)|([^,\r\n]*))(,|\r?\n|\r|$)/gy;
   let record: string[] = [];
   while (field.lastIndex < text.length) {
-    const found = field.exec(text);
-    if (found === null) break;
-    const [, quoted, plain = "", end] = found;
+    // Both halves of the pattern may be empty, so it matches everywhere.
+    const [, quoted, plain = "", end] = field.exec(text) ?? [];
     record.push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
     if (end === ",") continue;
     if (record.some((value) => value.trim() !== "")) records.push(record);
