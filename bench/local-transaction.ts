@@ -11,7 +11,6 @@ import { join } from "node:path";
 import type { Storage } from "../src/db/storage.ts";
 import { openDirectoryStorage } from "../src/db/storage-directory.ts";
 import { createMemoryStorage } from "../src/db/storage-memory.ts";
-import type { SqlValue } from "../src/protocol/values.ts";
 import { openBareCrr } from "./bare-crr.ts";
 import { createBenchMesh } from "./bench-mesh.ts";
 import { measureRatio, type Ratio } from "./rounds.ts";
@@ -50,7 +49,7 @@ export async function benchLocalTransaction(options: LocalTransactionOptions): P
     for (const rows of batches) {
       await replica.db.transaction(async (tx) => {
         if (statements === "execMany") await tx.execMany(INSERT, rows);
-        else for (const row of rows) await tx.exec(INSERT, row as SqlValue[]);
+        else for (const row of rows) await tx.exec(INSERT, row);
       });
     }
     const elapsedMs = performance.now() - startMs;

@@ -53,11 +53,10 @@ console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? 
 if (wants("apply")) {
   const apply = await benchApply(quick ? 100 : 1_000, quick ? 1 : 5);
   ratioRow(`apply ${apply.changesets} changesets × 100 rows × 5 columns`, apply, "≥ 0.5 of bare");
-  const perSecond = (value: number): string => `${Math.round(value / 1_000)}k`;
   row(
     "",
     "",
-    `changes/s: bare ${perSecond(apply.barePerSecond)}, rowmesh ${perSecond(apply.meshPerSecond)}`,
+    `changes/s: bare ${thousands(apply.barePerSecond)}, rowmesh ${thousands(apply.meshPerSecond)}`,
   );
   results["applyRatio"] = rounded(apply.ratio);
   results["applyChangesPerSecond"] = Math.round(apply.meshPerSecond);
@@ -96,14 +95,21 @@ if (wants("live")) {
     results["liveSkipped"] = live.reason;
   } else {
     row("live latency, two browsers, p50", `${live.p50Ms.toFixed(1)} ms`, "< 30 ms");
-    row("", "", `p95 ${live.p95Ms.toFixed(1)} ms, ${live.samples} samples, link ${live.link}`);
+    const { p95Ms, sinceCommitP50Ms, samples, link, storage } = live;
+    row("", "", `p95 ${p95Ms.toFixed(1)} ms, after the commit ${sinceCommitP50Ms.toFixed(1)} ms`);
+    row("", "", `${samples} samples, link ${link}, storage ${storage}`);
     results["liveP50Ms"] = rounded(live.p50Ms);
     results["liveP95Ms"] = rounded(live.p95Ms);
+    results["liveSinceCommitP50Ms"] = rounded(live.sinceCommitP50Ms);
     results["liveLink"] = live.link;
   }
 }
 
 if (values.json) console.log(JSON.stringify(results));
+
+function thousands(value: number): string {
+  return `${Math.round(value / 1_000)}k`;
+}
 
 function rounded(value: number): number {
   return Math.round(value * 1_000) / 1_000;

@@ -12,9 +12,6 @@ export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
 
 export interface Command {
-  readonly name: string;
-  /** One line for `rowmesh --help`. */
-  readonly summary: string;
   /** The whole of `rowmesh <name> --help`, without a final newline. */
   readonly help: string;
   /** @returns the exit code. @throws UsageError, MeshError, and the errors of `util.parseArgs`. */

@@ -18,8 +18,6 @@ import { urlHosts } from "./lan-addresses.ts";
 import { openSiteServer, type SiteServer } from "./site-server.ts";
 
 export const hubCommand: Command = {
-  name: "hub",
-  summary: "run a hub: keeps, forwards, introduces, serves the app to the LAN",
   help: HUB_HELP,
   run: async (args) => {
     const options = parseHubOptions(args);

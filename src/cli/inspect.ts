@@ -30,8 +30,6 @@ const KINDS = Object.keys(INSPECTORS) as InspectedKind[];
 const INPUT_BYTES_MAX = 128 * 1024 * 1024;
 
 export const inspectCommand: Command = {
-  name: "inspect",
-  summary: "show what a frame, changeset or join link says, as JSON",
   help: `usage: rowmesh inspect [--as KIND] [--mesh LINK] FILE
        rowmesh inspect [--as KIND] [--mesh LINK] -        (stdin)
        rowmesh inspect LINK                              (a join link)

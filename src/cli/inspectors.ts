@@ -57,15 +57,15 @@ export const INSPECTORS: Readonly<Record<InspectedKind, Inspector>> = {
     const { random, ...body } = decodeGenesisBody(bytes);
     return { says: { mesh: meshIdOf(bytes), ...body, random: toHex(random) }, refused: null };
   },
-  header: async (bytes) => ({ says: jsonSafe(decodeHeader(bytes)) as object, refused: null }),
+  header: async (bytes) => ({ says: { header: jsonSafe(decodeHeader(bytes)) }, refused: null }),
   payload: async (bytes) => ({ says: payloadSays(decodePayload(bytes)), refused: null }),
 };
 
 async function inspectFrame(bytes: Uint8Array, mesh: MeshId | null): Promise<Inspection> {
   const message = decodeMessage(bytes);
-  if (message.type !== "run") return { says: jsonSafe(message) as object, refused: null };
+  if (message.type !== "run") return { says: { message: jsonSafe(message) }, refused: null };
   const { says, refused } = await inspectRun(decodeRun(message.run), mesh);
-  return { says: { type: message.type, want: message.want, run: says }, refused };
+  return { says: { message: { type: message.type, want: message.want, run: says } }, refused };
 }
 
 async function inspectRun(run: ChangesetRun, mesh: MeshId | null): Promise<Inspection> {

@@ -19,11 +19,31 @@ import {
   print,
   UsageError,
 } from "./command.ts";
-import { hubCommand } from "./hub.ts";
-import { inspectCommand } from "./inspect.ts";
-import { statusCommand } from "./status.ts";
 
-const COMMANDS: readonly Command[] = [hubCommand, statusCommand, inspectCommand];
+interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** On demand: the network and its native WebRTC take half a second to load. */
+  readonly load: () => Promise<Command>;
+}
+
+const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "hub",
+    summary: "run a hub: keeps, forwards, introduces, serves the app to the LAN",
+    load: async () => (await import("./hub.ts")).hubCommand,
+  },
+  {
+    name: "status",
+    summary: "show what a stopped hub holds",
+    load: async () => (await import("./status.ts")).statusCommand,
+  },
+  {
+    name: "inspect",
+    summary: "show what a frame, changeset or join link says, as JSON",
+    load: async () => (await import("./inspect.ts")).inspectCommand,
+  },
+];
 
 const HELP = `rowmesh keeps one SQLite database the same on many devices, with no server in between.
 
@@ -50,11 +70,12 @@ async function main(args: readonly string[]): Promise<number> {
     complain(HELP);
     return EXIT_USAGE;
   }
-  const command = COMMANDS.find((candidate) => candidate.name === name);
-  if (command === undefined) {
+  const entry = COMMANDS.find((candidate) => candidate.name === name);
+  if (entry === undefined) {
     complain(`rowmesh: no command "${name}"; see rowmesh --help`);
     return EXIT_USAGE;
   }
+  const command = await entry.load();
   if (rest.includes("--help") || rest.includes("-h")) {
     print(command.help);
     return EXIT_OK;
@@ -62,15 +83,15 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     return await command.run(rest);
   } catch (error) {
-    return explain(command, error);
+    return explain(name, error);
   }
 }
 
 /** One line on stderr, with the remedy; the whole error only for what nobody foresaw. */
-function explain(command: Command, error: unknown): number {
-  const says = `rowmesh ${command.name}: `;
+function explain(command: string, error: unknown): number {
+  const says = `rowmesh ${command}: `;
   if (error instanceof UsageError || isParseArgsError(error)) {
-    complain(`${says}${firstLine(error.message)}; see rowmesh ${command.name} --help`);
+    complain(`${says}${firstLine(error.message)}; see rowmesh ${command} --help`);
     return EXIT_USAGE;
   }
   if (error instanceof CommandError) {

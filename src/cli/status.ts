@@ -15,8 +15,6 @@ import { REPLICA_NAME } from "./data-directory.ts";
 import { DEFAULT_DATA } from "./hub-options.ts";
 
 export const statusCommand: Command = {
-  name: "status",
-  summary: "show what a stopped hub holds",
   help: `usage: rowmesh status [--data DIR] [--json]
 
 Shows the authors, versions and digest of a hub's log. The hub must be stopped: its page and its

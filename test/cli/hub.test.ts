@@ -1,0 +1,210 @@
+/** `rowmesh hub` and `rowmesh status` as processes: what survives a restart, how they end. */
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parseInviteLink } from "../../src/protocol/genesis.ts";
+import { meshIdOf } from "../../src/signing/keys.ts";
+import { type Ended, type Running, runCli, startCli } from "./run-cli.ts";
+
+interface Ready {
+  readonly ready: true;
+  readonly url: string;
+  readonly urls: readonly string[];
+  readonly peerId: string;
+  readonly addresses: readonly string[];
+  readonly pid: number;
+}
+
+const LOOPBACK = ["--host", "127.0.0.1"];
+let folder: string;
+let running: Running[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "rowmesh-hub-"));
+  running = [];
+});
+afterEach(async () => {
+  for (const { child, ended } of running) {
+    child.kill("SIGKILL");
+    await ended;
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const start = (...args: string[]): Running => {
+  const hub = startCli(["hub", ...LOOPBACK, ...args], folder);
+  running.push(hub);
+  return hub;
+};
+const startJson = async (...args: string[]): Promise<{ hub: Running; ready: Ready }> => {
+  const hub = start("--json", ...args);
+  return { hub, ready: JSON.parse(await hub.line(/./)) as Ready };
+};
+const stop = async ({ child, ended }: Running, signal: NodeJS.Signals): Promise<Ended> => {
+  child.kill(signal);
+  return ended;
+};
+const meshOf = (url: string): string => meshIdOf(parseInviteLink(url).genesis.bodyBytes);
+const certhashOf = ({ addresses }: Ready): string | undefined =>
+  addresses.map((address) => /\/certhash\/([^/]+)/.exec(address)?.[1]).find(Boolean);
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+
+/** Three in a row below the range from which the system gives ports to others. */
+async function freePorts(): Promise<number> {
+  for (let port = 20_000 + (process.pid % 1_000) * 10; ; port += 3) {
+    const free = await Promise.all([port, port + 1, port + 2].map(isFree));
+    if (free.every(Boolean)) return port;
+  }
+}
+
+test("--json prints one line when ready, and nothing else", async () => {
+  const { hub, ready } = await startJson("--port", "0", "--name", "field day");
+  expect(ready).toMatchObject({ ready: true, pid: hub.child.pid });
+  expect(ready.urls).toEqual([ready.url]);
+  const invite = parseInviteLink(ready.url);
+  expect(invite.hubs).toEqual(ready.addresses);
+  expect(ready.addresses.map((address) => address.replace(/\/\d+\//, "/0/"))).toEqual([
+    expect.stringMatching(/^\/ip4\/127.0.0.1\/udp\/0\/webrtc-direct\/certhash\/uEi.*\/p2p\/12D3/),
+    `/ip4/127.0.0.1/tcp/0/ws/p2p/${ready.peerId}`,
+    `/ip4/127.0.0.1/tcp/0/p2p/${ready.peerId}`,
+  ]);
+  const { code, stdout, stderr } = await stop(hub, "SIGTERM");
+  expect([code, stdout.trimEnd().split("\n").length, stderr]).toEqual([0, 1, ""]);
+});
+
+test("the page gives the same join link as the terminal", async () => {
+  const { ready } = await startJson("--port", "0", "--name", "field day");
+  const answer = (await (await fetch(new URL("/rowmesh.json", ready.url))).json()) as object;
+  expect(answer).toEqual({ meshName: "field day", joinUrl: ready.url });
+});
+
+test("a restart, clean or killed, is the same hub: peer, certificate, addresses, mesh", async () => {
+  const port = String(await freePorts());
+  const first = await startJson("--port", port, "--name", "one");
+  expect((await stop(first.hub, "SIGINT")).code).toBe(0);
+  const second = await startJson("--port", port, "--name", "two");
+  expect((await stop(second.hub, "SIGKILL")).code).toBe(null);
+  const third = await startJson("--port", port);
+  for (const { ready } of [second, third]) {
+    expect({ ...ready, pid: 0 }).toEqual({ ...first.ready, pid: 0 });
+  }
+  expect(certhashOf(first.ready)).toMatch(/^uEi/);
+  expect((await stop(third.hub, "SIGTERM")).code).toBe(0);
+});
+
+test("two data directories are two hubs and two meshes", async () => {
+  const [one, two] = await Promise.all([
+    startJson("--port", "0", "--data", "one"),
+    startJson("--port", "0", "--data", "two"),
+  ]);
+  expect(one.ready.peerId).not.toBe(two.ready.peerId);
+  expect(certhashOf(one.ready)).not.toBe(certhashOf(two.ready));
+  expect(meshOf(one.ready.url)).not.toBe(meshOf(two.ready.url));
+});
+
+test("only the owner can read what the hub keeps", async () => {
+  await startJson("--port", "0");
+  const modeOf = (path: string): number => statSync(join(folder, path)).mode & 0o777;
+  expect(modeOf("rowmesh-hub")).toBe(0o700);
+  expect(modeOf("rowmesh-hub/replica")).toBe(0o700);
+  expect(modeOf("rowmesh-hub/certificate.json")).toBe(0o600);
+  expect(modeOf("rowmesh-hub/replica/rowmesh-0.db")).toBe(0o600);
+});
+
+test("without --json it tells people how to join, with a QR code", async () => {
+  const hub = start("--port", "0", "--name", "field day");
+  await hub.line(/Ctrl-C/);
+  const { code, stdout } = await stop(hub, "SIGTERM");
+  expect(code).toBe(0);
+  expect(stdout).toContain('Hub of the mesh "field day"');
+  expect(stdout).toMatch(/[█▀▄]{20}/);
+  expect(stdout).toMatch(/http:\/\/127\.0\.0\.1:\d+\/#join=/);
+});
+
+describe("what is in the way is said in one line, with the remedy, and 1", () => {
+  const expectRefusal = async (hub: Running, pattern: RegExp): Promise<void> => {
+    const { code, stdout, stderr } = await hub.ended;
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(pattern);
+    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  };
+
+  test("a second hub on the same data", async () => {
+    await startJson("--port", "0");
+    await expectRefusal(start("--json", "--port", "0"), /another hub has .* Stop it, or choose/);
+  });
+
+  test.each([
+    ["the web page's port", 0],
+    ["the WebSocket's port", 1],
+    ["the TCP port", 2],
+  ])("%s is in use, and the data directory is free again", async (_, offset) => {
+    const port = await freePorts();
+    const blocker = createServer();
+    await new Promise<void>((resolve) => blocker.listen(port + offset, "127.0.0.1", resolve));
+    const hub = start("--json", "--port", String(port));
+    await expectRefusal(hub, /a port is in use .* choose another with --port/);
+    await new Promise((resolve) => blocker.close(resolve));
+    const { ready } = await startJson("--port", String(port));
+    expect(ready.url).toContain(`:${port}/`);
+  });
+
+  test("an address that is not this machine's", async () => {
+    const hub = startCli(["hub", "--json", "--host", "192.0.2.1", "--port", "0"], folder);
+    running.push(hub);
+    await expectRefusal(hub, /no address 192\.0\.2\.1\. Choose another with --host/);
+  });
+
+  test("a damaged certificate", async () => {
+    mkdirSync(join(folder, "rowmesh-hub"));
+    writeFileSync(join(folder, "rowmesh-hub/certificate.json"), '{"pem":1}');
+    await expectRefusal(
+      start("--json", "--port", "0"),
+      /certificate\.json is damaged\. Restore it/,
+    );
+  });
+
+  test("a data directory that is a file, or that cannot be made", async () => {
+    writeFileSync(join(folder, "taken"), "");
+    const hub = start("--json", "--port", "0", "--data", "taken");
+    await expectRefusal(hub, /cannot make the data directory .* \(E\w+\)/);
+    const inside = start("--json", "--port", "0", "--data", "taken/inside");
+    await expectRefusal(inside, /cannot make the data directory .* \(ENOTDIR\)/);
+  });
+});
+
+describe("status", () => {
+  test("shows what a stopped hub holds, and leaves it as it was", async () => {
+    const { hub, ready } = await startJson("--port", "0");
+    const data = join(folder, "rowmesh-hub");
+    const locked = await runCli(["status", "--data", data]);
+    expect([locked.code, locked.stdout]).toEqual([1, ""]);
+    expect(locked.stderr).toContain("is running. Stop it first");
+    await stop(hub, "SIGTERM");
+    const { code, stdout } = await runCli(["status", "--data", data, "--json"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      meshId: meshOf(ready.url),
+      peerId: ready.peerId,
+      authors: [],
+    });
+    expect((await runCli(["status", "--data", data])).stdout).toContain(meshOf(ready.url));
+    expect((await startJson("--port", "0")).ready.peerId).toBe(ready.peerId);
+  });
+
+  test("makes nothing where there is no hub", async () => {
+    const data = join(folder, "nothing");
+    const { code, stderr } = await runCli(["status", "--data", data]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("there is no hub in");
+    expect(statSync(data, { throwIfNoEntry: false })).toBeUndefined();
+  });
+});
