@@ -31,6 +31,8 @@ const VFS_NAME = "rowmesh";
 /** A check for a deadline costs a call out of the WebAssembly; this many steps take about 100 µs. */
 const INTERRUPT_CHECK_STEPS = 10_000;
 const GATED_STATEMENTS_MAX = 64;
+/** cr-sqlite's own tables in a new database take 6 to 8 pages. */
+const UNFINISHED_BYTES_MAX = 131_072;
 
 export interface EngineOptions {
   /** Compiled once, shared by all engines: `wasm-node.ts`, `wasm-browser.ts`. */
@@ -71,9 +73,32 @@ export interface Engine {
 
 /** @throws ERR_DATABASE_CORRUPT, ERR_STORAGE_LOST, ERR_STORAGE_FULL */
 export const openEngine = async (options: EngineOptions): Promise<Engine> => {
+  const { files } = options;
+  recoverWal(files);
+  try {
+    return await openRecovered(options);
+  } catch (error) {
+    if (!isUnfinishedSetUp(error, files)) throw error;
+  }
+  for (const device of [files.journal, files.database]) {
+    device.truncate(0);
+    device.flush();
+  }
+  return openRecovered(options);
+};
+
+/**
+ * cr-sqlite sets a new database up in several transactions; after a crash between them it refuses
+ * what it finds. No one has opened such a database before, so there is nothing to lose.
+ */
+const isUnfinishedSetUp = (error: unknown, { database }: StorageFiles): boolean =>
+  error instanceof MeshError &&
+  error.message.includes("created with cr-sqlite version 0") &&
+  database.size() <= UNFINISHED_BYTES_MAX;
+
+const openRecovered = async (options: EngineOptions): Promise<Engine> => {
   const wasm = await createSqliteModule(options.wasm);
   const heap = createHeap(wasm);
-  recoverWal(options.files);
   const vfs = createVfs(VFS_NAME, options.files);
   wasm.registerVFS(vfs, false);
   const state: EngineState = { wasm, heap, vfs, db: 0, trap: null, closed: false, interrupt: null };
