@@ -53,8 +53,8 @@ export function followShortcuts(): void {
     const found = document.querySelector<HTMLElement>(`[data-shortcut="${event.key}"]`);
     if (found === null) return;
     event.preventDefault();
-    if (found instanceof HTMLInputElement) found.focus();
-    else found.click();
+    found.focus();
+    if (found instanceof HTMLButtonElement) found.click();
   });
 }
 
