@@ -115,6 +115,7 @@ export interface PeerStatus {
   readonly role: "hub" | "device";
   /** "relayed" carries only signalling. */
   readonly link: "webrtc" | "webrtc-direct" | "websocket" | "tcp" | "memory" | "relayed" | "none";
+  /** Milliseconds ago. */
   readonly lastHeardMs: number | null;
   readonly roundTripMs: number | null;
   /** Changesets it told of that we lack, and those we hold that it lacks. */

@@ -11,7 +11,8 @@ import { compileSqliteInNode } from "../db/wasm-node.ts";
 import { MeshError } from "../protocol/errors.ts";
 import type { Mesh, OpenMeshOptions, StorageChoice } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
-import { checkOptions, type HubSettings, openMeshOver } from "./mesh.ts";
+import { checkOptions, openMeshOver } from "./mesh.ts";
+import type { HubSettings } from "./mesh-link.ts";
 import { openReplica, type Replica } from "./replica.ts";
 import { systemClock, systemRandom } from "./system-seams.ts";
 

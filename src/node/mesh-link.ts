@@ -1,0 +1,126 @@
+/**
+ * The mesh's link to the world: a libp2p network and the replication that drives it, made anew each
+ * time the device goes online. Switching is served one call after another.
+ *
+ * @module
+ */
+
+import type { ReplicationStatus } from "../gossip/replication.ts";
+import { decodeInvite } from "../protocol/genesis.ts";
+import type { PeerId } from "../protocol/ids.ts";
+import type { Clock, NetworkPeer, Random } from "../seams.ts";
+import type { OpenMeshOptions } from "./api.ts";
+import { type Drive, drive } from "./drive.ts";
+import {
+  createLibp2pNetwork,
+  DEVICE_RELAY_LIMITS,
+  HUB_RELAY_LIMITS,
+  type Libp2pNetwork,
+} from "./libp2p-network.ts";
+import type { Replica } from "./replica.ts";
+import type { WebrtcCertificate } from "./webrtc-certificate.ts";
+
+/** What makes a peer a hub: it listens, relays, and founds a mesh when its replica has none. */
+export interface HubSettings {
+  readonly meshName: string;
+  /** Multiaddrs to listen on. */
+  readonly listen: readonly string[];
+  readonly certificate: WebrtcCertificate;
+}
+
+export interface MeshLinkOptions extends Pick<OpenMeshOptions, "gossip" | "deviceName"> {
+  readonly replica: Replica;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly hub: HubSettings | null;
+  /** Called after anything that the status shows. */
+  readonly changed: () => void;
+}
+
+export interface MeshLink {
+  /** Goes online; does nothing when it is, or when the replica belongs to no mesh. */
+  readonly up: () => Promise<void>;
+  readonly down: () => Promise<void>;
+  /** Down and up again, with what the replica's invite says now. */
+  readonly again: () => Promise<void>;
+  /** Null while offline. */
+  readonly replication: () => ReplicationStatus | null;
+  readonly peers: () => readonly NetworkPeer[];
+  readonly roundTripMs: (peer: PeerId) => number | null;
+  /** Where others can dial this peer. */
+  readonly addresses: () => readonly string[];
+}
+
+export function createMeshLink(options: MeshLinkOptions): MeshLink {
+  let link: { readonly network: Libp2pNetwork; readonly drive: Drive } | null = null;
+  let turn: Promise<void> = Promise.resolve();
+
+  function inTurn(run: () => Promise<void>): Promise<void> {
+    const result = turn.then(run);
+    turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async function up(): Promise<void> {
+    const binding = options.replica.binding();
+    if (link !== null || binding === null) return;
+    link = await connect(options, binding);
+    link.drive.onStatus(options.changed);
+    options.changed();
+  }
+
+  async function down(): Promise<void> {
+    if (link === null) return;
+    const { network, drive: running } = link;
+    link = null;
+    await running.stop();
+    await network.stop();
+    options.changed();
+  }
+
+  return {
+    up: () => inTurn(up),
+    down: () => inTurn(down),
+    again: () => inTurn(() => down().then(up)),
+    replication: () => link?.drive.status() ?? null,
+    peers: () => link?.network.links() ?? [],
+    roundTripMs: (peer) => link?.network.roundTripMs(peer) ?? null,
+    addresses: () => link?.network.addresses() ?? [],
+  };
+}
+
+async function connect(
+  { replica, clock, random, hub, gossip = "on", deviceName = "" }: MeshLinkOptions,
+  binding: NonNullable<ReturnType<Replica["binding"]>>,
+): Promise<{ readonly network: Libp2pNetwork; readonly drive: Drive }> {
+  const role = hub === null ? "device" : "hub";
+  const network = await createLibp2pNetwork({
+    secretKey: replica.keys.secretKey,
+    meshId: binding.id,
+    role,
+    hubs: hub === null ? decodeInvite(binding.invite).hubs : [],
+    gossip,
+    listen: hub?.listen ?? [],
+    certificate: hub?.certificate ?? null,
+    discovery: hub === null ? "off" : "mdns",
+    relay: hub === null ? DEVICE_RELAY_LIMITS : HUB_RELAY_LIMITS,
+    clock,
+    random,
+  });
+  try {
+    const running = await drive({
+      network,
+      store: replica,
+      clock,
+      random,
+      mesh: binding.id,
+      site: replica.keys.siteId,
+      role,
+      name: deviceName,
+    });
+    return { network, drive: running };
+  } catch (error) {
+    await network.stop();
+    throw error;
+  }
+}

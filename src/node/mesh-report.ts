@@ -1,0 +1,86 @@
+/**
+ * Keeps the status current: the replica's part is read anew after each change, the network's part
+ * is read as it is asked for.
+ *
+ * @module
+ */
+
+import { digestOf } from "../gossip/digest.ts";
+import { authorStream } from "../protocol/version-vector.ts";
+import type { Clock } from "../seams.ts";
+import type { MeshStatus } from "./api.ts";
+import type { MeshLink } from "./mesh-link.ts";
+import { meshStatus, NO_NETWORK } from "./mesh-status.ts";
+import type { Replica } from "./replica.ts";
+import { createStatusFeed, type StatusFeed } from "./status-feed.ts";
+
+export interface MeshReport extends StatusFeed<MeshStatus> {
+  /** Reads the replica's part. Resolves when it is at least as new as this call. */
+  readonly refresh: () => Promise<void>;
+}
+
+export async function createMeshReport(
+  replica: Replica,
+  link: MeshLink,
+  clock: Clock,
+): Promise<MeshReport> {
+  let report = await replica.report();
+  let digest = await digestOfLog(replica);
+  let state: "open" | "stopped" = "open";
+  let underWay: Promise<void> | null = null;
+  let next: Promise<void> | null = null;
+
+  const feed = createStatusFeed(() =>
+    meshStatus({
+      meshId: replica.mesh(),
+      storage: replica.storage,
+      online: link.replication() !== null,
+      report,
+      replication: link.replication() ?? { ...NO_NETWORK, digest },
+      links: link.peers(),
+      roundTripMs: link.roundTripMs,
+      nowMs: clock.nowMs(),
+    }),
+  );
+
+  /** However many changes ask meanwhile: one reading under way, one more after it. */
+  function refresh(): Promise<void> {
+    if (underWay === null) return begin();
+    next ??= underWay.then(begin);
+    return next;
+  }
+
+  function begin(): Promise<void> {
+    next = null;
+    underWay = read().finally(() => {
+      underWay = null;
+    });
+    return underWay;
+  }
+
+  async function read(): Promise<void> {
+    if (state === "stopped") return;
+    report = await replica.report();
+    // While linked, replication keeps the digest.
+    if (link.replication() === null) digest = await digestOfLog(replica);
+    feed.changed();
+  }
+
+  const stopListening = replica.onChange(() => {
+    // Fails only when the replica was closed: nobody is left to be told.
+    refresh().catch(() => undefined);
+  });
+
+  return {
+    ...feed,
+    refresh,
+    stop: () => {
+      state = "stopped";
+      stopListening();
+      feed.stop();
+    },
+  };
+}
+
+const digestOfLog = async (replica: Replica): Promise<string> =>
+  digestOf(new Map((await replica.vector()).map((entry) => [authorStream(entry), entry])));
