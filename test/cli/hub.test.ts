@@ -50,6 +50,8 @@ const meshOf = (url: string): string => meshIdOf(parseInviteLink(url).genesis.bo
 const certhashOf = ({ addresses }: Ready): string | undefined =>
   addresses.map((address) => /\/certhash\/([^/]+)/.exec(address)?.[1]).find(Boolean);
 
+const modeOf = (path: string): number => statSync(join(folder, path)).mode & 0o777;
+
 const isFree = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const server = createServer();
@@ -112,7 +114,6 @@ test("two data directories are two hubs and two meshes", async () => {
 
 test("only the owner can read what the hub keeps", async () => {
   await startJson("--port", "0");
-  const modeOf = (path: string): number => statSync(join(folder, path)).mode & 0o777;
   expect(modeOf("rowmesh-hub")).toBe(0o700);
   expect(modeOf("rowmesh-hub/replica")).toBe(0o700);
   expect(modeOf("rowmesh-hub/certificate.json")).toBe(0o600);
@@ -129,17 +130,20 @@ test("without --json it tells people how to join, with a QR code", async () => {
   expect(stdout).toMatch(/http:\/\/127\.0\.0\.1:\d+\/#join=/);
 });
 
-describe("what is in the way is said in one line, with the remedy, and 1", () => {
-  const expectRefusal = async (hub: Running, pattern: RegExp): Promise<void> => {
-    const { code, stdout, stderr } = await hub.ended;
-    expect([code, stdout]).toEqual([1, ""]);
-    expect(stderr).toMatch(pattern);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-  };
+/** The one line that a hub says that could not start. */
+const refusalOf = async (hub: Running): Promise<string> => {
+  const { code, stdout, stderr } = await hub.ended;
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  return stderr;
+};
 
+describe("what is in the way is said in one line, with the remedy, and 1", () => {
   test("a second hub on the same data", async () => {
     await startJson("--port", "0");
-    await expectRefusal(start("--json", "--port", "0"), /another hub has .* Stop it, or choose/);
+    expect(await refusalOf(start("--json", "--port", "0"))).toMatch(
+      /another hub has .* Stop it, or choose/,
+    );
   });
 
   test.each([
@@ -151,7 +155,7 @@ describe("what is in the way is said in one line, with the remedy, and 1", () =>
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(port + offset, "127.0.0.1", resolve));
     const hub = start("--json", "--port", String(port));
-    await expectRefusal(hub, /a port is in use .* choose another with --port/);
+    expect(await refusalOf(hub)).toMatch(/a port is in use .* choose another with --port/);
     await new Promise((resolve) => blocker.close(resolve));
     const { ready } = await startJson("--port", String(port));
     expect(ready.url).toContain(`:${port}/`);
@@ -160,7 +164,7 @@ describe("what is in the way is said in one line, with the remedy, and 1", () =>
   test("an address that is not this machine's", async () => {
     const hub = startCli(["hub", "--json", "--host", "192.0.2.1", "--port", "0"], folder);
     running.push(hub);
-    await expectRefusal(hub, /no address 192\.0\.2\.1\. Choose another with --host/);
+    expect(await refusalOf(hub)).toMatch(/no address 192\.0\.2\.1\. Choose another with --host/);
   });
 
   test("a damaged certificate", async () => {
@@ -175,9 +179,9 @@ describe("what is in the way is said in one line, with the remedy, and 1", () =>
   test("a data directory that is a file, or that cannot be made", async () => {
     writeFileSync(join(folder, "taken"), "");
     const hub = start("--json", "--port", "0", "--data", "taken");
-    await expectRefusal(hub, /cannot make the data directory .* \(E\w+\)/);
+    expect(await refusalOf(hub)).toMatch(/cannot make the data directory .* \(E\w+\)/);
     const inside = start("--json", "--port", "0", "--data", "taken/inside");
-    await expectRefusal(inside, /cannot make the data directory .* \(ENOTDIR\)/);
+    expect(await refusalOf(inside)).toMatch(/cannot make the data directory .* \(ENOTDIR\)/);
   });
 });
 
