@@ -170,10 +170,8 @@ describe("what is in the way is said in one line, with the remedy, and 1", () =>
   test("a damaged certificate", async () => {
     mkdirSync(join(folder, "rowmesh-hub"));
     writeFileSync(join(folder, "rowmesh-hub/certificate.json"), '{"pem":1}');
-    await expectRefusal(
-      start("--json", "--port", "0"),
-      /certificate\.json is damaged\. Restore it/,
-    );
+    const hub = start("--json", "--port", "0");
+    expect(await refusalOf(hub)).toMatch(/certificate\.json is damaged\. Restore it/);
   });
 
   test("a data directory that is a file, or that cannot be made", async () => {
