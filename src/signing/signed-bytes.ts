@@ -1,5 +1,5 @@
 /**
- * Exactly what a changeset's signature covers (PROTOCOL §4):
+ * Exactly what a changeset's signature covers (PROTOCOL §8):
  * ```
  * "rowmesh changeset 1" │ 32 mesh id │ 32 previous header hash │ 32 payload root │ header, as received
  * ```
