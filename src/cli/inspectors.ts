@@ -29,7 +29,7 @@ export type InspectedKind =
   | "header"
   | "payload";
 
-export interface Inspection {
+interface Inspection {
   readonly says: object;
   /** Well-formed, yet not authentic: the code with which a peer would refuse it. */
   readonly refused: MeshErrorCode | null;
