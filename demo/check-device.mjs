@@ -25,7 +25,9 @@ export async function openDevice(chromium, name, url) {
   assert.equal(new URL(page.url()).hash, "", "the join link is taken out of the address bar");
   await at("your-name").fill(name);
   await at("begin").click();
-  await page.waitForFunction(() => window.rowmesh !== undefined);
+  await opened(page);
+  // Until it is ready, the page would not open without its server.
+  await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
   const peerId = await page.evaluate(() => window.rowmesh.mesh.peerId);
 
   return {
@@ -38,10 +40,15 @@ export async function openDevice(chromium, name, url) {
   };
 }
 
+async function opened(page) {
+  await page.waitForFunction(() => window.rowmesh !== undefined);
+}
+
 function observations(page) {
   return {
     stateHash: () => page.evaluate(() => window.rowmesh.mesh.stateHash()),
     isConverged: () => page.evaluate(() => window.rowmesh.mesh.status().converged),
+    storageKind: () => page.evaluate(() => window.rowmesh.mesh.status().storage.kind),
     openPairs: () => page.evaluate(() => window.openPairs()),
     openConnections: () => page.evaluate(async () => (await window.openPairs()).length),
     /** What the mesh says of its link to another device. */
@@ -81,6 +88,10 @@ function actions(page, at) {
     await page.waitForFunction((wanted) => window.rowmesh.mesh.status().online === wanted, online);
   };
   return {
+    reload: async () => {
+      await page.reload();
+      await opened(page);
+    },
     goOffline: () => switchNetwork(false),
     goOnline: () => switchNetwork(true),
     addSighting: async ({ animal, place, note }) => {

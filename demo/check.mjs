@@ -71,6 +71,7 @@ async function run(result, closers) {
   assert.equal(result.hubAlive, false, "the hub is dead");
   Object.assign(result, await writeAfterHubDeath(devices));
   result.connections = await linked(devices);
+  Object.assign(result, await reopenWithoutNetwork(devices));
   result.problems = devices.flatMap(({ problems }) => problems);
   assert.deepEqual(result.problems, [], "no page reported an error");
 }
@@ -163,6 +164,15 @@ async function writeAfterHubDeath(devices) {
   const afterHubDeathMs = Math.round(performance.now() - startMs);
   const hash = await same(devices, (device) => device.stateHash());
   return { afterHubDeath: typeof hash === "string", afterHubDeathMs };
+}
+
+/** The hub that served the page is dead: Cleo's page must open again by itself, with every row. */
+async function reopenWithoutNetwork(devices) {
+  const cleo = devices.at(-1);
+  const hash = await cleo.stateHash();
+  await cleo.reload();
+  assert.equal(await cleo.stateHash(), hash, "the reopened notebook holds the same rows");
+  return { offlineReload: true, storage: await cleo.storageKind() };
 }
 
 /** Every device says that it is in step, and their contents are the same. */

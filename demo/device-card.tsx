@@ -6,7 +6,7 @@
 
 import type { Mesh, MeshStatus } from "rowmesh";
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Icon } from "./icons.tsx";
 import { reopenSession } from "./session.ts";
 import { NAME_CHARS_MAX, remember, settings } from "./settings.ts";
@@ -23,6 +23,7 @@ export function DeviceCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Eleme
         <dd data-testid="storage" data-kind={status.storage.kind}>
           {storageWords(status.storage)}
         </dd>
+        <Keeping durable={status.storage.durable} />
         <dt>Site</dt>
         <dd>
           <code title={mesh.siteId}>{mesh.siteId.slice(0, 12)}…</code>
@@ -34,21 +35,52 @@ export function DeviceCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Eleme
   );
 }
 
-function storageWords(storage: MeshStatus["storage"]): string {
-  switch (storage.kind) {
+function storageWords({ kind }: MeshStatus["storage"]): string {
+  switch (kind) {
     case "opfs":
-      return storage.durable
-        ? "this browser’s private file system; the browser has promised to keep it"
-        : "this browser’s private file system; the browser may clear it when space runs out";
+      return "this browser’s private file system";
     case "indexeddb":
-      return storage.durable
-        ? "this browser’s database (IndexedDB); the browser has promised to keep it"
-        : "this browser’s database (IndexedDB); the browser may clear it when space runs out";
+      return "this browser’s database (IndexedDB)";
     case "memory":
       return "memory only: gone when this page closes";
     case "directory":
       return "files";
   }
+}
+
+/** Browsers may clear the storage of sites that did not ask, when space runs out. */
+function Keeping(props: { durable: boolean }): JSX.Element | null {
+  const [kept, setKept] = useState<boolean | null>(null);
+  const storage: StorageManager | undefined = navigator.storage;
+  useEffect(() => {
+    attempt("ask how the storage is kept", async () =>
+      setKept((await storage?.persisted()) ?? null),
+    );
+  }, []);
+  if (!props.durable || kept === null) return null;
+  const ask = async (): Promise<void> => {
+    const granted = await storage.persist();
+    setKept(granted);
+    if (!granted) say("The browser did not promise it. Installing the app often helps.");
+  };
+  return (
+    <>
+      <dt>Kept</dt>
+      <dd data-testid="kept" data-kept={kept}>
+        {kept ? "for good: the browser promised not to clear it" : "until the browser needs space"}
+        {!kept && (
+          <button
+            type="button"
+            class="text-button"
+            data-testid="keep"
+            onClick={() => attempt("ask the browser", ask)}
+          >
+            Ask it to keep this
+          </button>
+        )}
+      </dd>
+    </>
+  );
 }
 
 function NameForm(): JSX.Element {

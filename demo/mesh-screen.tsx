@@ -50,7 +50,7 @@ export function MeshScreen(props: { mesh: Mesh }): JSX.Element | null {
 function StateCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
   const { mesh } = props;
   const { tone, long } = summarise(props.status);
-  const hash = useStateHash(mesh, props.status.digest);
+  const hash = useStateHash(mesh, props.status);
   return (
     <div
       class={`state state-${tone}`}
@@ -101,7 +101,9 @@ function OnlineSwitch(props: { mesh: Mesh; online: boolean }): JSX.Element {
 /** A pause after the last change, so that a busy mesh is not hashed over and over. */
 const HASH_PAUSE_MS = 600;
 
-function useStateHash(mesh: Mesh, digest: string): string | null {
+function useStateHash(mesh: Mesh, current: MeshStatus): string | null {
+  // The digest stands still while offline; the authors' versions do not.
+  const key = [current.digest, ...current.authors.map(({ version }) => version)].join(" ");
   const [hash, setHash] = useState<string | null>(null);
   useEffect(() => {
     let wanted = true;
@@ -115,6 +117,6 @@ function useStateHash(mesh: Mesh, digest: string): string | null {
       wanted = false;
       clearTimeout(timer);
     };
-  }, [mesh, digest]);
+  }, [mesh, key]);
   return hash;
 }

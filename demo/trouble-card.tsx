@@ -8,22 +8,19 @@
 import type { MeshStatus } from "rowmesh";
 import type { ComponentChildren, JSX } from "preact";
 import { Icon, type IconName } from "./icons.tsx";
-import { count, nameOr } from "./words.ts";
+import { count, nameOr, number } from "./words.ts";
 
 export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
-  const { missing, waiting, refusals, forks, notices, peers, authors } = props.status;
+  const { missing, waiting, refusals, forks, peers, authors } = props.status;
   const lenders = peers.filter((peer) => peer.weLack > 0);
   const nameOfSite = (siteId: string): string =>
     nameOr(authors.find((author) => author.siteId === siteId)?.name, siteId);
   const held = waiting.held + waiting.parked;
-  if (missing + held + refusals.length + forks.length + notices.length === 0) return null;
+  if (missing + held + refusals.length + forks.length === 0) return null;
   return (
     <article class="card" aria-labelledby="trouble-title" data-testid="trouble">
       <h2 id="trouble-title">Needs a look</h2>
       <ul class="entries">
-        {notices.map((notice) => (
-          <Note key={notice} icon="alert" title={notice} />
-        ))}
         {missing > 0 && (
           <Note icon="clock" title={`${count(missing, "change")} not here yet`}>
             {lenders.length > 0
@@ -50,7 +47,7 @@ export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
           <Note
             key={`${siteId} ${version}`}
             icon="fork"
-            title={`${nameOfSite(siteId)} exists ${headers.length} times`}
+            title={`${nameOfSite(siteId)} exists ${headers.length > 2 ? number(headers.length) : "two"} times`}
           >
             Its storage was copied or rewound, and two copies wrote change {version} under one key.
             Both were kept and merged; the device takes a new key by itself.

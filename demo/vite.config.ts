@@ -31,6 +31,8 @@ export default defineConfig({
       injectRegister: false,
       workbox: {
         globPatterns: ["**/*.{html,js,css,wasm,svg,png}"],
+        // The package's transports for Node: bundled, since they are imported, but never loaded.
+        globIgnores: ["**/transports-node-*"],
         maximumFileSizeToCacheInBytes: PRECACHED_FILE_BYTES_MAX,
       },
       manifest: {
