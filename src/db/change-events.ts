@@ -1,10 +1,16 @@
 /**
- * Change events: committed changesets in merge order, resumable, then live.
+ * Change events: committed changesets in merge order, resumable, then live. Read from the log, so a
+ * slow listener costs no memory and a checkpoint survives restarts and `rebuild`.
  *
  * @module
  */
 
+import { isMeshError } from "../protocol/errors.ts";
 import type { HeaderHash, SiteId } from "../protocol/ids.ts";
+import { decodePayload } from "../protocol/payload.ts";
+import type { Engine } from "./engine.ts";
+import { entryAt, LOG_ENTRY_COLUMNS } from "./log.ts";
+import type { AppSchema } from "./schema.ts";
 
 export interface ChangeEvent {
   /** Pass as `since` to go on after this one. Local to this replica, ascending. */
@@ -22,4 +28,80 @@ export interface EventsOptions {
   /** A checkpoint; 0, the default, is before the first. */
   readonly since?: number;
   readonly signal?: AbortSignal;
+}
+
+export interface EventsHost {
+  readonly own: SiteId;
+  readonly schema: AppSchema | null;
+  readonly read: <T>(run: (engine: Engine) => T) => Promise<T>;
+  /** Calls back once, after the next commit or when the database closes. */
+  readonly onNextCommit: (wake: () => void) => () => void;
+  readonly closed: () => boolean;
+}
+
+const PAGE = 64;
+
+/** Ends when the signal fires or the database closes. */
+export async function* changeEvents(
+  host: EventsHost,
+  { since = 0, signal }: EventsOptions,
+): AsyncIterableIterator<ChangeEvent> {
+  let checkpoint = since;
+  const ended = (): boolean => signal?.aborted === true || host.closed();
+  while (!ended()) {
+    // Subscribed before reading: a commit in between is not missed.
+    const next = nextCommit(host, signal);
+    try {
+      const from = checkpoint;
+      const page = await host.read((engine) => readEvents(engine, host, from));
+      for (const event of page) {
+        if (ended()) return;
+        checkpoint = event.checkpoint;
+        yield event;
+      }
+      if (page.length === 0) await next.promise;
+    } catch (error) {
+      if (!isMeshError(error, "ERR_CLOSED")) throw error;
+    } finally {
+      next.stop();
+    }
+  }
+}
+
+function nextCommit(
+  host: EventsHost,
+  signal: AbortSignal | undefined,
+): { readonly promise: Promise<void>; readonly stop: () => void } {
+  const done = new AbortController();
+  const promise = new Promise<void>((resolve) => {
+    const wake = (): void => resolve();
+    done.signal.addEventListener("abort", host.onNextCommit(wake));
+    signal?.addEventListener("abort", wake, { signal: done.signal });
+  });
+  return { promise, stop: () => done.abort() };
+}
+
+function readEvents(engine: Engine, host: EventsHost, since: number): ChangeEvent[] {
+  const select = engine.prepare(
+    `SELECT ${LOG_ENTRY_COLUMNS} FROM rowmesh_log WHERE merged > ? ORDER BY merged LIMIT ${PAGE}`,
+  );
+  select.bindInteger(1, since);
+  const events: ChangeEvent[] = [];
+  while (select.step()) {
+    const { merged, headerHash, changeset } = entryAt(select);
+    const { wallClockMs, tables } = decodePayload(changeset.payload);
+    events.push({
+      checkpoint: merged ?? 0,
+      siteId: changeset.header.site,
+      version: changeset.header.version,
+      headerHash,
+      local: changeset.header.site === host.own,
+      wallClockMs,
+      tables: tables.map(({ table, rows }) => ({
+        table: host.schema?.tables[table]?.name ?? String(table),
+        rows: rows.length,
+      })),
+    });
+  }
+  return events;
 }

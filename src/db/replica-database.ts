@@ -18,6 +18,8 @@ import type { Schema } from "./schema.ts";
 import type { MeshDatabase } from "./sql-runner.ts";
 import type { Storage } from "./storage.ts";
 
+export { openReplicaDatabase } from "./open-replica-database.ts";
+
 export interface ReplicaDatabaseOptions {
   /** Closed by {@link ReplicaDatabase.close}. */
   readonly storage: Storage;

@@ -1,0 +1,188 @@
+/**
+ * The one connection to the replica's file, and its recovery: after a trap or a failed storage
+ * commit the engine in memory is garbage or ahead of the disk; another one is opened on what is
+ * durable.
+ *
+ * @module
+ */
+
+import { isMeshError, MeshError } from "../protocol/errors.ts";
+import { fromHex, type SiteId, toHex } from "../protocol/ids.ts";
+import type { Signer } from "../seams.ts";
+import { type Engine, openEngine } from "./engine.ts";
+import { CREATE_LOG_TABLES, type MetaKey, OWN_AUTHOR, TABLES_FORMAT } from "./log-tables.ts";
+import type { Storage } from "./storage.ts";
+import type { StoredValue } from "../protocol/values.ts";
+
+export interface DatabaseFile {
+  /** Changes with {@link DatabaseFile.reopen}: ask each time. */
+  readonly engine: () => Engine;
+  /**
+   * Runs `work` in one SQLite transaction and makes it durable. When anything fails nothing
+   * happened: rolled back, sync bit cleared, or reopened when the engine cannot be trusted.
+   */
+  readonly transact: <T>(work: (engine: Engine) => T | Promise<T>) => Promise<T>;
+  /** Opens another engine when this one has trapped. */
+  readonly recover: () => Promise<void>;
+  /** Switches to another generation of the storage, written by `rebuild`. */
+  readonly switchTo: (generation: number) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+/** A new or kept database, with rowmesh's tables and this replica's site id in it. */
+export async function openDatabaseFile(
+  storage: Storage,
+  wasm: WebAssembly.Module,
+  identity: (
+    stored: Uint8Array | null,
+  ) => Promise<{ readonly secret: Uint8Array; readonly signer: Signer }>,
+): Promise<{ readonly file: DatabaseFile; readonly signer: Signer }> {
+  let engine = await openGeneration(storage, wasm, storage.generation());
+  let signer: Signer;
+  try {
+    const isNew = !hasTables(engine);
+    const stored = isNew ? null : (readMeta(engine, "secret") as Uint8Array);
+    const answer = await identity(stored);
+    ({ signer } = answer);
+    if (isNew) {
+      installIdentity(engine, answer.secret, signer);
+      await storage.commit();
+      // cr-sqlite keeps the site id it opened with.
+      engine.close();
+      engine = await openGeneration(storage, wasm, storage.generation());
+    }
+    assertIdentity(engine, signer.siteId);
+  } catch (error) {
+    engine.close();
+    throw error;
+  }
+
+  const reopen = async (): Promise<void> => {
+    engine.close();
+    engine = await openGeneration(storage, wasm, storage.generation());
+  };
+  const rollBack = async (): Promise<void> => {
+    if (engine.trapped()) return reopen();
+    try {
+      if (!engine.autocommit()) engine.prepare("ROLLBACK").run();
+      clearSyncBit(engine);
+    } catch {
+      await reopen();
+    }
+  };
+  const file: DatabaseFile = {
+    engine: () => engine,
+    recover: async () => {
+      if (engine.trapped()) await reopen();
+    },
+    transact: async (work) => {
+      let result;
+      try {
+        engine.prepare("BEGIN IMMEDIATE").run();
+        result = await work(engine);
+        if (engine.autocommit()) {
+          throw new MeshError("ERR_SQL", "SQLite rolled the transaction back by itself");
+        }
+        engine.prepare("COMMIT").run();
+      } catch (error) {
+        await rollBack();
+        throw error;
+      }
+      try {
+        await storage.commit();
+      } catch (error) {
+        await reopen();
+        throw error;
+      }
+      return result;
+    },
+    switchTo: async (generation) => {
+      await storage.switchTo(generation);
+      await reopen();
+    },
+    close: async () => {
+      engine.close();
+      await storage.close();
+    },
+  };
+  return { file, signer };
+}
+
+/** Every error inside a merge may leave it set, and then local writes go untracked (facts of cr-sqlite 0.16). */
+export const clearSyncBit = (engine: Engine): void =>
+  engine.prepare("SELECT crsql_internal_sync_bit(0)").run();
+
+export const syncBit = (engine: Engine): number => {
+  const statement = engine.prepare("SELECT crsql_internal_sync_bit()");
+  statement.step();
+  const bit = statement.integer(0);
+  statement.reset();
+  return bit;
+};
+
+export const openGeneration = async (
+  storage: Storage,
+  wasm: WebAssembly.Module,
+  generation: number,
+): Promise<Engine> => {
+  const files = await storage.openFiles(generation);
+  return openEngine({ wasm, files, atomicity: storage.atomicity });
+};
+
+export const readMeta = (engine: Engine, key: MetaKey): StoredValue => {
+  const statement = engine.prepare("SELECT value FROM rowmesh_meta WHERE key = ?");
+  statement.bindText(1, key);
+  const value = statement.step() ? statement.stored(0) : null;
+  statement.reset();
+  return value;
+};
+
+export const writeMeta = (engine: Engine, key: MetaKey, value: StoredValue): void => {
+  const statement = engine.prepare("INSERT OR REPLACE INTO rowmesh_meta VALUES (?, ?)");
+  statement.bindStored([key, value]);
+  statement.run();
+};
+
+const hasTables = (engine: Engine): boolean => {
+  const statement = engine.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'rowmesh_meta'");
+  const found = statement.step();
+  statement.reset();
+  return found;
+};
+
+/** The site id before anything is written: cr-sqlite would keep a random one otherwise. */
+export function installIdentity(engine: Engine, secret: Uint8Array, signer: Signer): void {
+  const site = fromHex(signer.siteId);
+  engine.exec("BEGIN IMMEDIATE");
+  engine.exec(CREATE_LOG_TABLES);
+  const ordinal = engine.prepare("UPDATE crsql_site_id SET site_id = ? WHERE ordinal = 0");
+  ordinal.bindStored([site]);
+  ordinal.run();
+  const author = engine.prepare("INSERT INTO rowmesh_author VALUES (?, ?, ?)");
+  author.bindStored([BigInt(OWN_AUTHOR), site, fromHex(signer.publicKey)]);
+  author.run();
+  writeMeta(engine, "format", BigInt(TABLES_FORMAT));
+  writeMeta(engine, "secret", secret);
+  engine.exec("COMMIT");
+}
+
+function assertIdentity(engine: Engine, site: SiteId): void {
+  const format = readMeta(engine, "format");
+  if (format !== BigInt(TABLES_FORMAT)) {
+    throw new MeshError("ERR_UNKNOWN_FORMAT", `database of format ${String(format)}`);
+  }
+  const statement = engine.prepare("SELECT crsql_site_id()");
+  statement.step();
+  const own = toHex(statement.blob(0));
+  statement.reset();
+  if (own !== site) {
+    throw new MeshError("ERR_OPTION_INVALID", `the database belongs to site ${own}, not ${site}`);
+  }
+}
+
+/** An engine that failed so that what it holds must not be used. */
+export const isEngineFault = (error: unknown): boolean =>
+  isMeshError(error, "ERR_ENGINE_TRAP") ||
+  isMeshError(error, "ERR_STORAGE_FULL") ||
+  isMeshError(error, "ERR_STORAGE_LOST") ||
+  isMeshError(error, "ERR_DATABASE_CORRUPT");

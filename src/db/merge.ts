@@ -1,0 +1,94 @@
+/**
+ * Rows of a validated changeset into the tables, through `crsql_changes` (docs/MERGE.md, rule M5):
+ * - db_version 0: an author's own would poison ours;
+ * - before every re-inserted row (odd causal length from 3 on) the delete that precedes it, or a
+ *   changeset that carries only some cells of the row would leave replicas apart;
+ * - the site is the changeset's author, never NULL, which cr-sqlite would take for us.
+ *
+ * @module
+ */
+
+import { fromHex, type SiteId } from "../protocol/ids.ts";
+import type { ChangesetPayload } from "../protocol/payload.ts";
+import { clearSyncBit } from "./database-file.ts";
+import type { Engine } from "./engine.ts";
+import type { AppSchema, AppTable, CellColumn } from "./schema.ts";
+import type { Statement } from "./statement.ts";
+
+const KEY = 1;
+const CID = 2;
+const VALUE = 3;
+const COL_VERSION = 4;
+const SITE = 5;
+const CAUSAL_LENGTH = 6;
+const SEQ = 7;
+
+/**
+ * Inside an open transaction, whole or not at all.
+ * @throws what SQLite throws, after rolling back to where it began: after validation that is a fault
+ * of the engine or the disk, not of the changeset.
+ */
+export function mergeRows(
+  engine: Engine,
+  schema: AppSchema,
+  site: SiteId,
+  payload: ChangesetPayload,
+): void {
+  engine.prepare("SAVEPOINT rowmesh_merge").run();
+  try {
+    insertChanges(engine, schema, site, payload);
+  } catch (error) {
+    if (!engine.trapped() && !engine.autocommit()) {
+      engine.prepare("ROLLBACK TO rowmesh_merge").run();
+      engine.prepare("RELEASE rowmesh_merge").run();
+      clearSyncBit(engine);
+    }
+    throw error;
+  }
+  engine.prepare("RELEASE rowmesh_merge").run();
+}
+
+function insertChanges(
+  engine: Engine,
+  schema: AppSchema,
+  site: SiteId,
+  payload: ChangesetPayload,
+): void {
+  const siteBytes = fromHex(site);
+  let seq = 0;
+  for (const { table: number, rows } of payload.tables) {
+    const table = schema.tables[number] as AppTable;
+    // Bindings outlive a step: only what differs from the last change is bound again.
+    const insert = prepareInsert(engine, table);
+    insert.bindBlob(SITE, siteBytes);
+    for (const { primaryKey, causalLength, sentinel, cells } of rows) {
+      insert.bindBlob(KEY, primaryKey);
+      if (causalLength % 2 === 1 && causalLength >= 3) {
+        insertSentinel(insert, causalLength - 1, 0);
+      }
+      if (sentinel) insertSentinel(insert, causalLength, seq++);
+      insert.bindInteger(CAUSAL_LENGTH, causalLength);
+      for (const { column: cid, columnVersion, value } of cells) {
+        insert.bindText(CID, (table.columns[cid] as CellColumn).name);
+        insert.bind(VALUE, value);
+        insert.bindInteger(COL_VERSION, columnVersion);
+        insert.bindInteger(SEQ, seq++);
+        insert.step();
+      }
+    }
+  }
+}
+
+const prepareInsert = (engine: Engine, table: AppTable): Statement =>
+  engine.prepare(
+    `INSERT INTO crsql_changes ("table", pk, cid, val, col_version, db_version, site_id, cl, seq) VALUES ('${table.name}', ?1, ?2, ?3, ?4, 0, ?5, ?6, ?7)`,
+  );
+
+function insertSentinel(insert: Statement, causalLength: number, seq: number): void {
+  insert.bindText(CID, "-1");
+  insert.bindNull(VALUE);
+  insert.bindInteger(COL_VERSION, causalLength);
+  insert.bindInteger(CAUSAL_LENGTH, causalLength);
+  insert.bindInteger(SEQ, seq);
+  insert.step();
+}

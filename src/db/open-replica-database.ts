@@ -1,0 +1,279 @@
+/**
+ * Opens a {@link ReplicaDatabase}: file, identity, schema, log, and whatever was waiting in it.
+ *
+ * @module
+ */
+
+import type { VerifiedChangeset } from "../protocol/changeset.ts";
+import { MeshError } from "../protocol/errors.ts";
+import type { MeshId } from "../protocol/ids.ts";
+import { fromHex } from "../protocol/ids.ts";
+import type { ChangesetRange } from "../protocol/version-vector.ts";
+import type { IngestOutcome } from "../seams.ts";
+import { appendSome } from "./append.ts";
+import { changeEvents } from "./change-events.ts";
+import { type DatabaseFile, openDatabaseFile, writeMeta } from "./database-file.ts";
+import type { Engine } from "./engine.ts";
+import { createLiveQueries } from "./live-query.ts";
+import { logAuthors, logCounts } from "./log-status.ts";
+import { readHash, readRun } from "./log.ts";
+import { createMutex } from "./mutex.ts";
+import { rebuildTables } from "./rebuild.ts";
+import type {
+  DatabaseChange,
+  ReplicaDatabase,
+  ReplicaDatabaseOptions,
+} from "./replica-database.ts";
+import { createReplicaState, release, type ReplicaState, reloadState } from "./replica-state.ts";
+import { resign, restoreOwn } from "./restore.ts";
+import { checkSchema } from "./schema.ts";
+import { installSchema, schemaHashes } from "./schema-install.ts";
+import { computeStateHash } from "./state-hash.ts";
+import { createTransactions } from "./transaction.ts";
+import { ownChain, sealTransaction } from "./write-path.ts";
+
+/**
+ * @throws ERR_SCHEMA_INVALID, ERR_OPTION_INVALID (another signer than the file's), ERR_STORAGE_*,
+ * ERR_DATABASE_CORRUPT. The storage is closed then.
+ */
+export async function openReplicaDatabase(
+  options: ReplicaDatabaseOptions,
+): Promise<ReplicaDatabase> {
+  let opened: DatabaseFile | null = null;
+  try {
+    const { wasm, storage } = options;
+    const schema = options.schema === null ? null : await checkSchema(options.schema, wasm);
+    const { file, signer } = await openDatabaseFile(storage, wasm, options.identity);
+    opened = file;
+    if (options.schema !== null && schema !== null) {
+      const declared = options.schema;
+      await file.transact((engine) => installSchema(engine, declared, schema, wasm));
+    }
+    const hashes = schemaHashes(file.engine());
+    const state = createReplicaState(file, signer, schema, hashes, options.clock);
+    for (let more = state.untried.size > 0; more;) ({ more } = await appendSome(state, [], 0));
+    return createReplicaDatabase(state, options);
+  } catch (error) {
+    await (opened ?? options.storage).close();
+    throw error;
+  }
+}
+
+function createReplicaDatabase(
+  state: ReplicaState,
+  { storage, wasm }: ReplicaDatabaseOptions,
+): ReplicaDatabase {
+  const { file, signer } = state;
+  const mutex = createMutex();
+  const listeners = new Set<(change: DatabaseChange) => void>();
+  const wakers = new Set<() => void>();
+  let closed = false;
+
+  const read = <T>(run: (engine: Engine) => T): Promise<T> =>
+    mutex.run(async () => {
+      try {
+        return run(file.engine());
+      } finally {
+        await file.recover();
+      }
+    });
+  const live = createLiveQueries(read);
+  const tell = (broadcasts: readonly Uint8Array[]): void => {
+    const entries = state.chains.takeChanged();
+    const tables = new Set(state.changedTables);
+    state.changedTables.clear();
+    if (entries.length === 0 && tables.size === 0) return;
+    for (const wake of wakers) wake();
+    wakers.clear();
+    live.changed(tables);
+    for (const listener of listeners) listener({ entries, broadcasts, tables });
+  };
+  /** One transaction of rowmesh's own; memory follows the file when it fails. */
+  const change = async <T>(work: (engine: Engine) => Promise<T>): Promise<T> => {
+    try {
+      const result = await file.transact(work);
+      tell([]);
+      return result;
+    } catch (error) {
+      reloadState(state);
+      throw error;
+    }
+  };
+  const transactions = createTransactions({
+    mutex,
+    nowMs: state.clock.nowMs,
+    engine: file.engine,
+    recover: file.recover,
+    commit: async (work) => {
+      let sealing = false;
+      try {
+        let broadcasts: readonly Uint8Array[] = [];
+        const result = await file.transact(async (engine) => {
+          const written = new Set<string>();
+          const value = await work(engine, written);
+          sealing = true;
+          broadcasts = await sealTransaction(state, engine, written);
+          return value;
+        });
+        tell(broadcasts);
+        return result;
+      } catch (error) {
+        if (sealing) reloadState(state);
+        throw error;
+      }
+    },
+  });
+
+  const appendOwn = (changesets: readonly VerifiedChangeset[]): Promise<readonly IngestOutcome[]> =>
+    mutex.run(async () => {
+      const outcomes = await restoreOwn(state, changesets);
+      tell([]);
+      return outcomes;
+    });
+  const appendOthers = async (
+    changesets: readonly VerifiedChangeset[],
+  ): Promise<readonly IngestOutcome[]> => {
+    const outcomes: IngestOutcome[] = [];
+    for (let more = true; more;) {
+      // A turn per transaction: the app's calls go between.
+      const progress = await mutex.run(() => appendSome(state, changesets, outcomes.length));
+      outcomes.push(...progress.outcomes);
+      more = progress.more || outcomes.length < changesets.length;
+      tell([]);
+    }
+    return outcomes;
+  };
+  /** Own changesets up to `to` become known to others: durable before it resolves. */
+  const releaseUpTo = async (to: number): Promise<void> => {
+    const engine = file.engine();
+    const own = state.chains.get(signer.siteId, "data");
+    if (own === undefined || state.mesh === null || to <= state.released.head) return;
+    const headHash = readHash(engine, own, to);
+    if (headHash === null) return;
+    await change(async (current) => release(state, current, own, { head: to, headHash }));
+  };
+
+  return {
+    ...transactions,
+    watch: live.watch,
+    signer,
+    mesh: () => state.mesh,
+    bindMesh: (id, invite) =>
+      mutex.run(() => change((engine) => bindMesh(state, engine, id, invite))),
+    vector: () => state.chains.vector(),
+    hashOf: (site, stream, version) => {
+      const chain = state.chains.get(site, stream);
+      return chain === undefined ? null : readHash(file.engine(), chain, version);
+    },
+    authorOf: (site) => state.chains.authorOf(site),
+    append: async (changesets) => {
+      const outcomes: IngestOutcome[] = [];
+      for (let from = 0; from < changesets.length;) {
+        const isOwn = changesets[from]?.header.site === signer.siteId;
+        let to = from + 1;
+        while (
+          to < changesets.length &&
+          (changesets[to]?.header.site === signer.siteId) === isOwn
+        ) {
+          to++;
+        }
+        const part = changesets.slice(from, to);
+        outcomes.push(...(isOwn ? await appendOwn(part) : await appendOthers(part)));
+        from = to;
+      }
+      return outcomes;
+    },
+    read: (range, bytesMax) =>
+      mutex.run(async () => {
+        if (range.site === signer.siteId && range.stream === "data")
+          await releaseUpTo(releasable(state, range));
+        return readRange(state, file.engine(), range, bytesMax);
+      }),
+    offer: (mode) =>
+      mutex.run(async () => {
+        state.offering = mode === "on";
+        if (!state.offering) return;
+        await releaseUpTo(state.chains.get(signer.siteId, "data")?.head ?? 0);
+      }),
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    counts: () => logCounts(state),
+    authors: () => logAuthors(state),
+    events: (eventsOptions = {}) =>
+      changeEvents(
+        {
+          own: signer.siteId,
+          schema: state.schema,
+          read,
+          closed: () => closed,
+          onNextCommit: (wake) => {
+            wakers.add(wake);
+            return () => wakers.delete(wake);
+          },
+        },
+        eventsOptions,
+      ),
+    stateHash: () =>
+      read((engine) => (state.schema === null ? "" : computeStateHash(engine, state.schema))),
+    rebuild: () => mutex.run(() => rebuildTables(state, storage, wasm)),
+    close: async () => {
+      if (closed) return;
+      closed = true;
+      live.close();
+      for (const wake of wakers) wake();
+      await mutex.close();
+      await file.close();
+    },
+  };
+}
+
+const releasable = (state: ReplicaState, range: ChangesetRange): number =>
+  Math.min(range.last, state.chains.get(range.site, range.stream)?.head ?? 0);
+
+function readRange(
+  state: ReplicaState,
+  engine: Engine,
+  range: ChangesetRange,
+  bytesMax: number,
+): { readonly runs: readonly Uint8Array[]; readonly next: number | null } {
+  const chain = state.chains.get(range.site, range.stream);
+  const runs: Uint8Array[] = [];
+  let bytes = 0;
+  let next = range.first;
+  // What lies above the watermark may still change: it is nobody else's.
+  const isOwn = range.site === state.signer.siteId && range.stream === "data";
+  const last = isOwn ? Math.min(range.last, state.released.head) : range.last;
+  if (chain === undefined) return { runs, next: null };
+  while (next <= last && (runs.length === 0 || bytes < bytesMax)) {
+    const part = readRun(engine, chain, next, last, bytesMax - bytes);
+    if (part === null) break;
+    runs.push(part.run);
+    bytes += part.bytes;
+    ({ next } = part);
+  }
+  const isServed = next > range.last || runs.length === 0 || (isOwn && next > last);
+  return { runs, next: isServed ? null : next };
+}
+
+async function bindMesh(
+  state: ReplicaState,
+  engine: Engine,
+  id: MeshId,
+  invite: Uint8Array,
+): Promise<void> {
+  if (state.mesh !== null && state.mesh.id !== id) {
+    throw new MeshError("ERR_MESH_DIFFERENT", `bound to ${state.mesh.id}`);
+  }
+  const first = state.mesh === null;
+  const own = ownChain(state, engine);
+  if (first) await resign(state, engine, id, state.released, { first: 1, last: own.head });
+  writeMeta(engine, "mesh", fromHex(id));
+  writeMeta(engine, "invite", invite);
+  state.mesh = { id, invite: invite.slice() };
+  if (first && state.offering && own.head > 0) {
+    release(state, engine, own, { head: own.head, headHash: own.headHash });
+  }
+  state.chains.save(engine);
+}

@@ -1,0 +1,157 @@
+/**
+ * What a replica keeps in memory beside its file. All of it can be read back from the file, and is
+ * after every failed transaction.
+ *
+ * @module
+ */
+
+import { decodePayloadPrefix } from "../protocol/payload.ts";
+import type { MeshErrorCode } from "../protocol/errors.ts";
+import { isMeshError } from "../protocol/errors.ts";
+import { type HeaderHash, meshId, type SiteId, ZERO_HASH } from "../protocol/ids.ts";
+import type { Clock, Signer } from "../seams.ts";
+import { type Chain, type Chains, loadChains, type OwnHead } from "./chains.ts";
+import { type DatabaseFile, readMeta, writeMeta } from "./database-file.ts";
+import type { Engine } from "./engine.ts";
+import { readHash } from "./log.ts";
+import type { AppSchema } from "./schema.ts";
+import type { MeshBinding } from "./replica-database.ts";
+
+export interface ReplicaState {
+  readonly file: DatabaseFile;
+  readonly signer: Signer;
+  readonly schema: AppSchema | null;
+  readonly clock: Clock;
+  /** Of every schema version this file was opened with. */
+  readonly schemaHashByVersion: ReadonlyMap<number, string>;
+  chains: Chains;
+  mesh: MeshBinding | null;
+  /** The own changesets up to here are known to others, or may be. */
+  released: OwnHead;
+  offering: boolean;
+  /** The next number in merge order. */
+  nextMerged: number;
+  /** The schema version whose hash an own changeset has carried last. */
+  announced: number;
+  /** Chains whose next changeset has not been looked at since it became possible. */
+  readonly untried: Set<Chain>;
+  /** Chains whose next changeset waits for something of that site. */
+  readonly waitersBySite: Map<SiteId, Set<Chain>>;
+  /** Why a chain's next changeset waits for an upgrade. */
+  readonly parked: Map<Chain, MeshErrorCode>;
+  /** Header hashes of changesets that made the engine trap: never merged again by this process. */
+  readonly trapped: Set<HeaderHash>;
+  readonly refusals: Map<MeshErrorCode, number>;
+  readonly lastWroteMs: Map<SiteId, number>;
+  /** Names of tables that the open or last transaction changed. */
+  readonly changedTables: Set<string>;
+  voidCount: number;
+}
+
+export function createReplicaState(
+  file: DatabaseFile,
+  signer: Signer,
+  schema: AppSchema | null,
+  schemaHashByVersion: ReadonlyMap<number, string>,
+  clock: Clock,
+): ReplicaState {
+  const state: ReplicaState = {
+    schemaHashByVersion,
+    file,
+    signer,
+    schema,
+    clock,
+    chains: loadChains(file.engine(), signer.siteId, () => state.released),
+    mesh: null,
+    released: { head: 0, headHash: ZERO_HASH },
+    offering: false,
+    nextMerged: 1,
+    announced: 0,
+    untried: new Set(),
+    waitersBySite: new Map(),
+    parked: new Map(),
+    trapped: new Set(),
+    refusals: new Map(),
+    lastWroteMs: new Map(),
+    changedTables: new Set(),
+    voidCount: 0,
+  };
+  reloadState(state);
+  return state;
+}
+
+/** Forgets everything and reads it from the file: after opening, and after a transaction failed. */
+export function reloadState(state: ReplicaState): void {
+  const engine = state.file.engine();
+  state.chains = loadChains(engine, state.signer.siteId, () => state.released);
+  const invite = readMeta(engine, "invite");
+  const id = readMeta(engine, "mesh");
+  state.mesh =
+    id instanceof Uint8Array && invite instanceof Uint8Array ? { id: meshId(id), invite } : null;
+  state.announced = Number(readMeta(engine, "announced") ?? 0n);
+  const own = state.chains.get(state.signer.siteId, "data");
+  const head = Number(readMeta(engine, "released") ?? 0n);
+  const headHash = own === undefined || head === 0 ? null : readHash(engine, own, head);
+  state.released = { head: headHash === null ? 0 : head, headHash: headHash ?? ZERO_HASH };
+  state.nextMerged = numberOf(engine, "SELECT coalesce(max(merged), 0) + 1 FROM rowmesh_log");
+  state.changedTables.clear();
+  state.waitersBySite.clear();
+  state.parked.clear();
+  state.untried.clear();
+  for (const chain of state.chains.all()) if (chain.settled < chain.head) state.untried.add(chain);
+  readRefusals(state, engine);
+  readLastWrote(state, engine);
+}
+
+/** Own changesets up to `head` are released from now on: durable with the open transaction. */
+export function release(state: ReplicaState, engine: Engine, own: Chain, to: OwnHead): void {
+  writeMeta(engine, "released", BigInt(to.head));
+  state.released = to;
+  state.chains.touch(own);
+}
+
+export const countRefusal = (state: ReplicaState, code: MeshErrorCode): void => {
+  state.refusals.set(code, (state.refusals.get(code) ?? 0) + 1);
+};
+
+function readRefusals(state: ReplicaState, engine: Engine): void {
+  // Refusals of what was not logged are counted since opening only: keep them.
+  if (state.refusals.size > 0) return;
+  const codes = engine.prepare(
+    "SELECT code, count(*) FROM rowmesh_log WHERE code IS NOT NULL GROUP BY code",
+  );
+  while (codes.step()) state.refusals.set(codes.text(0) as MeshErrorCode, codes.integer(1));
+  state.voidCount = numberOf(
+    engine,
+    "SELECT count(*) FROM rowmesh_log WHERE code IS NOT NULL AND state = 3",
+  );
+}
+
+/** A payload's prefix is at most 47 bytes. */
+function readLastWrote(state: ReplicaState, engine: Engine): void {
+  const head = engine.prepare(
+    "SELECT substr(payload, 1, 48) FROM rowmesh_log WHERE author = ? AND stream = 0 AND version = ? AND state IN (2, 3)",
+  );
+  for (const { author, site, settled, stream } of state.chains.all()) {
+    if (stream !== "data" || settled === 0 || state.lastWroteMs.has(site)) continue;
+    head.bindStored([BigInt(author), BigInt(settled)]);
+    if (head.step()) noteWallClock(state, site, head.blob(0));
+    head.reset();
+  }
+}
+
+export function noteWallClock(state: ReplicaState, site: SiteId, payload: Uint8Array): void {
+  try {
+    state.lastWroteMs.set(site, decodePayloadPrefix(payload).wallClockMs);
+  } catch (error) {
+    if (!isMeshError(error)) throw error;
+  }
+}
+
+const numberOf = (engine: Engine, sql: string): number => {
+  const statement = engine.prepare(sql);
+  statement.step();
+  const value = statement.integer(0);
+  statement.reset();
+  return value;
+};

@@ -1,0 +1,183 @@
+/**
+ * From the log to the tables: which changeset may be merged next, and what becomes of it. A
+ * changeset is *settled* when it is merged or void; it is looked at when its predecessor and all the
+ * causes it names are settled (docs/MERGE.md, rules M1 to M3).
+ *
+ * Each author's chain waits for at most one thing at a time, so waiting costs the number of authors.
+ *
+ * @module
+ */
+
+import type { ChangesetHeader, Dependency } from "../protocol/changeset.ts";
+import { equalBytes } from "../protocol/bytes.ts";
+import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
+import { fromHex, type HeaderHash, type SiteId } from "../protocol/ids.ts";
+import { type ChangesetPayload, decodePayload, decodePayloadPrefix } from "../protocol/payload.ts";
+import type { Chain } from "./chains.ts";
+import { isEngineFault } from "./database-file.ts";
+import type { Engine } from "./engine.ts";
+import { type LogEntry, type LogVerdict, readEntry, readHash, updateVerdict } from "./log.ts";
+import { mergeRows } from "./merge.ts";
+import { countRefusal, noteWallClock, type ReplicaState } from "./replica-state.ts";
+import type { AppSchema } from "./schema.ts";
+import { validatePayload } from "./validate.ts";
+
+/** The changeset that is being merged when the engine traps. */
+export interface MergeWatch {
+  merging: HeaderHash | null;
+}
+
+/** What may be merged in one SQLite transaction; the rest waits for the next. */
+export interface Budget {
+  changesets: number;
+  payloadBytes: number;
+}
+
+export const createBudget = (): Budget => ({ changesets: 2_000, payloadBytes: 4 * 1024 * 1024 });
+
+export const isSpent = (budget: Budget): boolean =>
+  budget.changesets <= 0 || budget.payloadBytes <= 0;
+
+type Judged = Pick<LogEntry, "headerHash" | "code"> & {
+  readonly header: ChangesetHeader;
+  readonly payload: Uint8Array;
+};
+
+export type OnSettled = (chain: Chain, version: number, verdict: LogVerdict) => void;
+
+/** Tries the chains in `state.untried`, and those that their progress frees, within the budget. */
+export function settleUntried(
+  state: ReplicaState,
+  engine: Engine,
+  budget: Budget,
+  watch: MergeWatch,
+  onVerdict: OnSettled,
+): void {
+  if (state.schema === null) {
+    state.untried.clear();
+    return;
+  }
+  for (const chain of state.untried) {
+    state.untried.delete(chain);
+    while (chain.settled < chain.head) {
+      if (isSpent(budget)) {
+        state.untried.add(chain);
+        return;
+      }
+      const version = chain.settled + 1;
+      const entry = readEntry(engine, chain, version);
+      if (entry === null) throw new RangeError(`no version ${version} of ${chain.site} in the log`);
+      const { header, payload } = entry.changeset;
+      budget.changesets--;
+      budget.payloadBytes -= payload.length;
+      const judged = { header, payload, headerHash: entry.headerHash, code: entry.code };
+      const verdict = trySettle(state, engine, chain, judged, watch);
+      if (verdict.state !== entry.state || verdict.code !== entry.code) {
+        updateVerdict(engine, entry.id, verdict);
+        onVerdict(chain, version, verdict);
+      }
+      if (verdict.state === "held" || verdict.state === "parked") break;
+    }
+  }
+}
+
+/**
+ * The next changeset of a chain: settles it, or says why not. When it is settled, those who waited
+ * for it are in `state.untried`.
+ */
+export function trySettle(
+  state: ReplicaState,
+  engine: Engine,
+  chain: Chain,
+  changeset: Judged,
+  watch: MergeWatch,
+): LogVerdict {
+  const { header, headerHash } = changeset;
+  const missing = header.dependencies.find((cause) => !isSettled(state, engine, cause));
+  if (missing !== undefined) {
+    const waiters = state.waitersBySite.get(missing.site) ?? new Set();
+    state.waitersBySite.set(missing.site, waiters.add(chain));
+    return { state: "held", code: null, merged: null };
+  }
+  const verdict = judgeAndMerge(state, engine, chain.site, changeset, watch);
+  if (verdict.code !== null && verdict.code !== changeset.code) countRefusal(state, verdict.code);
+  if (verdict.state === "parked") {
+    state.parked.set(chain, verdict.code ?? "ERR_SCHEMA_NEWER");
+    return verdict;
+  }
+  if (verdict.state === "void") state.voidCount++;
+  settled(state, chain, headerHash, header.dependencies);
+  noteWallClock(state, chain.site, changeset.payload);
+  return verdict;
+}
+
+/** Moves a chain's settled head on by one, and lets those try again who may have waited for it. */
+export function settled(
+  state: ReplicaState,
+  chain: Chain,
+  hash: HeaderHash,
+  dependencies: readonly Dependency[],
+): void {
+  state.chains.settle(chain, hash, dependencies);
+  state.parked.delete(chain);
+  const waiters = state.waitersBySite.get(chain.site);
+  if (waiters === undefined) return;
+  state.waitersBySite.delete(chain.site);
+  for (const waiter of waiters) state.untried.add(waiter);
+}
+
+function isSettled(state: ReplicaState, engine: Engine, cause: Dependency): boolean {
+  const chain = state.chains.get(cause.site, "data");
+  if (chain === undefined || chain.settled < cause.version) return false;
+  const hash =
+    chain.settled === cause.version ? chain.settledHash : readHash(engine, chain, cause.version);
+  return hash !== null && equalBytes(fromHex(hash.slice(0, 16)), cause.hashPrefix);
+}
+
+const parked = (code: MeshErrorCode): LogVerdict => ({ state: "parked", code, merged: null });
+const voided: LogVerdict = { state: "void", code: "ERR_ROWS_INVALID", merged: null };
+
+function judgeAndMerge(
+  state: ReplicaState,
+  engine: Engine,
+  site: SiteId,
+  changeset: Judged,
+  watch: MergeWatch,
+): LogVerdict {
+  const schema = state.schema as AppSchema;
+  const { header, payload, headerHash } = changeset;
+  if (changeset.code === "ERR_ENGINE_TRAP" || state.trapped.has(headerHash)) {
+    return parked("ERR_ENGINE_TRAP");
+  }
+  const readable = header.kind === "data" && header.encoding.type === "plain";
+  if (!readable) return parked("ERR_ENCODING_UNKNOWN");
+  let rows: ChangesetPayload;
+  try {
+    const { schemaVersion, schemaHash } = decodePayloadPrefix(payload);
+    if (schemaVersion > schema.version) return parked("ERR_SCHEMA_NEWER");
+    const known = state.schemaHashByVersion.get(schemaVersion) ?? null;
+    if (schemaHash !== null && known !== null && schemaHash !== known) {
+      return parked("ERR_SCHEMA_MISMATCH");
+    }
+    rows = decodePayload(payload);
+    validatePayload(rows, schema, engine);
+  } catch (error) {
+    if (isMeshError(error, "ERR_SCHEMA_NEWER")) return parked("ERR_SCHEMA_NEWER");
+    const broken = ["ERR_ROWS_INVALID", "ERR_NOT_CANONICAL", "ERR_LIMIT"] as const;
+    if (broken.some((code) => isMeshError(error, code))) return voided;
+    throw error;
+  }
+  try {
+    watch.merging = headerHash;
+    mergeRows(engine, schema, site, rows);
+  } catch (error) {
+    if (isEngineFault(error) || engine.autocommit()) throw error;
+    // Valid, yet SQLite refuses it: to void it would let validity depend on what this replica holds.
+    return parked("ERR_SQL");
+  }
+  watch.merging = null;
+  for (const { table } of rows.tables) {
+    state.changedTables.add(schema.tables[table]?.name ?? "");
+  }
+  return { state: "merged", code: null, merged: state.nextMerged++ };
+}

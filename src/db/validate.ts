@@ -1,0 +1,119 @@
+/**
+ * Whether a changeset's rows may be merged: a function of the signed bytes and the schema alone, so
+ * that every replica judges alike (P3). What `decodePayload` demands of the bytes is not repeated.
+ * The writer runs its own transactions through the same function before it signs them.
+ *
+ * @module
+ */
+
+import { isMeshError, MeshError } from "../protocol/errors.ts";
+import { CLOCK_MAX, PRIMARY_KEY_BYTES_MAX, ROWS_MAX, VALUE_BYTES_MAX } from "../protocol/limits.ts";
+import type { ChangesetPayload, RowChanges } from "../protocol/payload.ts";
+import type { StoredValue } from "../protocol/values.ts";
+import type { Engine } from "./engine.ts";
+import { unpackKey } from "./packed-key.ts";
+import {
+  type AppSchema,
+  type AppTable,
+  type CellColumn,
+  checkSql,
+  type KeyColumn,
+  type ValueClass,
+} from "./schema.ts";
+
+/**
+ * @throws MeshError ERR_ROWS_INVALID: void everywhere and for ever. ERR_SCHEMA_NEWER: it speaks of a
+ * table or column that only a newer schema has.
+ */
+export function validatePayload(
+  payload: ChangesetPayload,
+  schema: AppSchema,
+  engine: Engine,
+): void {
+  let rowCount = 0;
+  for (const { table: number, rows } of payload.tables) {
+    const table = schema.tables[number];
+    if (table === undefined) throw new MeshError("ERR_SCHEMA_NEWER", `table ${number}`);
+    rowCount += rows.length;
+    if (rowCount > ROWS_MAX) throw invalid(table, "too many rows");
+    const classes = table.keys.map(({ valueClass }) => valueClass);
+    for (const row of rows) {
+      validateClocks(table, row);
+      const key = unpack(table, row.primaryKey, classes);
+      for (const [at, column] of table.keys.entries()) {
+        validateChecks(table, column, key[at] as StoredValue, engine);
+      }
+      for (const { column: cid, columnVersion, value } of row.cells) {
+        const column = table.columns[cid];
+        if (column === undefined) {
+          throw new MeshError("ERR_SCHEMA_NEWER", `column ${cid} of ${table.name}`);
+        }
+        if (column === null) throw invalid(table, "a key column never changes");
+        if (columnVersion < 1 || columnVersion > CLOCK_MAX) throw invalid(table, "col version");
+        validateValue(table, column, value);
+        validateChecks(table, column, value, engine);
+      }
+    }
+  }
+}
+
+const invalid = (table: AppTable, why: string, cause?: unknown): MeshError =>
+  new MeshError("ERR_ROWS_INVALID", `table ${table.name}: ${why}`, { cause });
+
+function validateClocks(table: AppTable, { causalLength, sentinel, cells }: RowChanges): void {
+  if (causalLength < 1 || causalLength > CLOCK_MAX) throw invalid(table, "causal length");
+  const alive = causalLength % 2 === 1;
+  if (alive ? !sentinel && cells.length === 0 : !sentinel || cells.length > 0) {
+    throw invalid(table, "cells and liveness");
+  }
+}
+
+function unpack(
+  table: AppTable,
+  primaryKey: Uint8Array,
+  classes: Parameters<typeof unpackKey>[1],
+): StoredValue[] {
+  if (primaryKey.length > PRIMARY_KEY_BYTES_MAX) throw invalid(table, "primary key too long");
+  try {
+    return unpackKey(primaryKey, classes);
+  } catch (cause) {
+    if (isMeshError(cause)) throw invalid(table, "primary key", cause);
+    throw cause;
+  }
+}
+
+function validateValue(table: AppTable, column: CellColumn, value: StoredValue): void {
+  if (value === null) {
+    if (!column.nullable) throw invalid(table, `NULL in ${column.name}`);
+    return;
+  }
+  const valueClass = classOf(value);
+  if (column.valueClass !== "ANY" && column.valueClass !== valueClass) {
+    throw invalid(table, `${valueClass} in ${column.name}, which is ${column.valueClass}`);
+  }
+  // SQLite stores −0.0 as 0.0: two values for one cell would never meet.
+  if (Object.is(value, -0)) throw invalid(table, `−0.0 in ${column.name}`);
+  const long = typeof value === "string" || value instanceof Uint8Array;
+  if (long && value.length > VALUE_BYTES_MAX) throw invalid(table, `${column.name} too long`);
+}
+
+const classOf = (value: Exclude<StoredValue, null>): ValueClass => {
+  if (typeof value === "bigint") return "INTEGER";
+  if (typeof value === "number") return "REAL";
+  return typeof value === "string" ? "TEXT" : "BLOB";
+};
+
+function validateChecks(
+  table: AppTable,
+  column: KeyColumn | CellColumn,
+  value: StoredValue,
+  engine: Engine,
+): void {
+  if (column.checks.length === 0) return;
+  const check = engine.prepare(checkSql(column));
+  check.bind(1, value);
+  check.step();
+  const passes = check.integer(0) === 1;
+  check.reset();
+  if (!passes) throw invalid(table, `${column.name} breaks its CHECK`);
+}
