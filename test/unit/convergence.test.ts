@@ -1,0 +1,109 @@
+import { expect, test } from "vitest";
+import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
+import { type AppSchema, checkSchema } from "../../src/db/schema.ts";
+import { packKey } from "../../src/db/packed-key.ts";
+import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
+import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
+import { toHex } from "../../src/protocol/ids.ts";
+import { decodePayload } from "../../src/protocol/payload.ts";
+import type { SqlValue, StoredValue } from "../../src/protocol/values.ts";
+import type { Random } from "../../src/seams.ts";
+import { randomTransaction } from "../fixtures/random-history.ts";
+import { ANIMALS, changesetsOf, openReplica, pull, syncAll } from "../fixtures/replicas.ts";
+import { isAlive, mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
+import { createSeededRandom } from "../sim/random.ts";
+
+const SEEDS = Number(process.env["DB_SEEDS"] ?? 12);
+const FIRST_SEED = Number(process.env["DB_SEED"] ?? 1);
+
+/** What a table shows, with storage classes, by table number and packed key. */
+async function rowsOf(db: ReplicaDatabase, schema: AppSchema): Promise<Map<string, unknown>> {
+  const shown = new Map<string, unknown>();
+  for (const [number, { name, keys, columns }] of schema.tables.entries()) {
+    const cells = columns.flatMap((column) => (column === null ? [] : [column]));
+    const all = [...keys, ...cells].flatMap((column) => [column.name, `typeof(${column.name})`]);
+    for (const row of await db.query(`SELECT ${all.join(", ")} FROM ${name}`)) {
+      const stored = (column: string): StoredValue => {
+        const value = row[column] as SqlValue;
+        return row[`typeof(${column})`] === "integer" ? BigInt(value as number) : value;
+      };
+      const key = toHex(packKey(keys.map((column) => stored(column.name))));
+      shown.set(`${number}/${key}`, Object.fromEntries(cells.map((c) => [c.name, stored(c.name)])));
+    }
+  }
+  return shown;
+}
+
+/** What the model shows; a cell nobody wrote in this life of the row has its default. */
+function rowsOfModel(model: ModelTables, schema: AppSchema): Map<string, unknown> {
+  const defaults: Record<string, StoredValue> = { count: 0n, note: "" };
+  const shown = new Map<string, unknown>();
+  for (const [place, row] of model) {
+    if (!isAlive(row)) continue;
+    const { columns } = schema.tables[Number(place.split("/")[0])] as AppSchema["tables"][number];
+    const cells = columns.flatMap((column) => {
+      if (column === null) return [];
+      const cell = row.cells.get(column.number);
+      return [[column.name, cell === undefined ? (defaults[column.name] ?? null) : cell.value]];
+    });
+    shown.set(place, Object.fromEntries(cells));
+  }
+  return shown;
+}
+
+async function deliverSome(replicas: readonly ReplicaDatabase[], random: Random): Promise<void> {
+  const from = replicas[random.below(replicas.length)] as ReplicaDatabase;
+  const to = replicas[random.below(replicas.length)] as ReplicaDatabase;
+  if (from === to) return;
+  if (random.below(3) === 0) {
+    await pull(from, to);
+    return;
+  }
+  const all: VerifiedChangeset[] = [];
+  for (const { site, head } of from.vector())
+    all.push(...(await changesetsOf(from, site, 1, head)));
+  // Lost, twice, out of order.
+  const some = all.filter(() => random.below(2) === 0);
+  if (random.below(2) === 0) some.sort(() => random.below(3) - 1);
+  await to.append([...some, ...some.slice(0, 2)]);
+}
+
+async function runHistory(seed: number): Promise<void> {
+  const random = createSeededRandom(seed);
+  const schema = await checkSchema(ANIMALS, await compileSqliteInNode());
+  const replicas = await Promise.all(
+    Array.from({ length: 3 + random.below(3) }, (_, at) => openReplica(1000 * seed + at)),
+  );
+  for (let step = 0; step < 40; step++) {
+    const one = replicas[random.below(replicas.length)] as ReplicaDatabase;
+    if (random.below(3) > 0) await randomTransaction(one, random);
+    else await deliverSome(replicas, random);
+    if (random.below(25) === 0) await one.rebuild();
+  }
+  await syncAll(replicas);
+  const [first, ...others] = replicas as [ReplicaDatabase, ...ReplicaDatabase[]];
+  const hash = await first.stateHash();
+  const model: ModelTables = new Map();
+  for (const { site } of first.vector()) {
+    for (const { payload } of await changesetsOf(first, site)) {
+      mergeIntoModel(model, decodePayload(payload));
+    }
+  }
+  expect(await rowsOf(first, schema)).toEqual(rowsOfModel(model, schema));
+  for (const replica of others) {
+    expect(await replica.stateHash()).toBe(hash);
+    expect(replica.vector().length).toBe(first.vector().length);
+  }
+  for (const replica of replicas) {
+    expect(replica.counts()).toMatchObject({ held: 0, parked: 0, void: 0, forks: [] });
+    await replica.rebuild();
+    expect(await replica.stateHash()).toBe(hash);
+    await replica.close();
+  }
+}
+
+test.each(Array.from({ length: SEEDS }, (_, at) => FIRST_SEED + at))(
+  "[M6] replicas with the same changesets hold the tables of the model (DB_SEED=%i DB_SEEDS=1)",
+  runHistory,
+  60_000,
+);
