@@ -286,8 +286,9 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     neighboursChanged: () => {
       neighboursDue = true;
     },
+    // A digest answers or asks, and does not say which: one question at a time keeps count.
     check: () => {
-      digestDue = "ask";
+      if (digestDue === "no" && askedDigestMs === null) digestDue = "ask";
     },
     backedOff: wants.backedOff,
     pump,

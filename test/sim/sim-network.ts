@@ -1,0 +1,280 @@
+/**
+ * A network of nodes in a virtual world, behind the `Network` seam. Streams are ordered and
+ * reliable while a link is up; a link that goes down loses what was under way. Broadcasts are
+ * flooded along links and may be lost, late, doubled and out of order.
+ */
+import type { MeshErrorCode } from "../../src/protocol/errors.ts";
+import type { PeerId } from "../../src/protocol/ids.ts";
+import type { Network, NetworkHandlers, Random } from "../../src/seams.ts";
+import type { World } from "./world.ts";
+
+export interface LinkQuality {
+  readonly latencyMs: number;
+  readonly bytesPerMs: number;
+}
+
+export interface BroadcastFaults {
+  readonly lossPercent: number;
+  readonly doublePercent: number;
+  readonly delayMs: number;
+}
+
+export interface Traffic {
+  frames: number;
+  frameBytes: number;
+  broadcasts: number;
+  broadcastBytes: number;
+  readonly framesByType: number[];
+}
+
+export interface SimNetwork {
+  readonly node: (id: PeerId) => Network;
+  /** The node is gone, its links too, without a word. */
+  readonly crash: (id: PeerId) => void;
+  readonly connect: (a: PeerId, b: PeerId, quality: LinkQuality) => void;
+  readonly cut: (a: PeerId, b: PeerId) => void;
+  readonly isUp: (a: PeerId, b: PeerId) => boolean;
+  readonly faults: (faults: BroadcastFaults) => void;
+  readonly traffic: Traffic;
+  readonly penalties: {
+    readonly by: PeerId;
+    readonly peer: PeerId;
+    readonly code: MeshErrorCode;
+  }[];
+  readonly suggested: Map<PeerId, ReadonlySet<PeerId>>;
+  /** A hash of everything delivered so far and when. */
+  readonly trace: () => string;
+}
+
+/** As `LINK_WINDOW_BYTES`: what a sender may have under way. */
+const WINDOW_BYTES = 1024 * 1024;
+/** The losing side of a link notices later. */
+const NOTICE_MS = 400;
+
+interface Direction {
+  readonly from: PeerId;
+  readonly to: PeerId;
+  readonly queue: { readonly bytes: Uint8Array; readonly readyMs: number }[];
+  readonly waiting: (() => void)[];
+  queuedBytes: number;
+  freeMs: number;
+  isDelivering: boolean;
+}
+
+interface SimLink {
+  readonly quality: LinkQuality;
+  readonly directions: readonly [Direction, Direction];
+  state: "up" | "down";
+}
+
+interface SimNode {
+  readonly id: PeerId;
+  handlers: NetworkHandlers | null;
+  readonly seen: Set<string>;
+  /** Links whose start it was told of, and not yet whose end. */
+  readonly links: Map<PeerId, SimLink>;
+}
+
+export function createSimNetwork(
+  world: World,
+  random: Random,
+  broadcasting: "on" | "off",
+): SimNetwork {
+  const nodes = new Map<PeerId, SimNode>();
+  const links = new Map<string, SimLink>();
+  const penalties: SimNetwork["penalties"] = [];
+  const suggested: SimNetwork["suggested"] = new Map();
+  const traffic: Traffic = {
+    frames: 0,
+    frameBytes: 0,
+    broadcasts: 0,
+    broadcastBytes: 0,
+    framesByType: [],
+  };
+  let faults: BroadcastFaults = { lossPercent: 0, doublePercent: 0, delayMs: 0 };
+  let trace = 0x811c9dc5;
+
+  const linkKey = (a: PeerId, b: PeerId) => (a < b ? `${a} ${b}` : `${b} ${a}`);
+
+  function record(kind: number, from: PeerId, to: PeerId, bytes: Uint8Array): void {
+    const words = [
+      kind,
+      from.charCodeAt(1),
+      to.charCodeAt(1),
+      bytes.length,
+      world.clock.nowMs() * 8,
+    ];
+    for (const word of words) trace = Math.imul(trace ^ (word | 0), 0x01000193);
+    for (const byte of bytes.subarray(0, 64)) trace = Math.imul(trace ^ byte, 0x01000193);
+  }
+
+  function connect(a: PeerId, b: PeerId, quality: LinkQuality): void {
+    const key = linkKey(a, b);
+    if (links.get(key)?.state === "up") return;
+    const link: SimLink = {
+      quality,
+      directions: [direction(a, b), direction(b, a)],
+      state: "up",
+    };
+    links.set(key, link);
+    tellUp(link, a, b, random.below(5));
+    tellUp(link, b, a, random.below(5));
+  }
+
+  const direction = (from: PeerId, to: PeerId): Direction => ({
+    from,
+    to,
+    queue: [],
+    waiting: [],
+    queuedBytes: 0,
+    freeMs: 0,
+    isDelivering: false,
+  });
+
+  function tellUp(link: SimLink, at: PeerId, peer: PeerId, delayMs: number): void {
+    world.at(delayMs, () => {
+      const node = nodes.get(at);
+      if (link.state === "down" || node === undefined || node.handlers === null) return;
+      // An earlier link whose end was not noticed yet.
+      if (node.links.has(peer)) node.handlers.peerDown(peer);
+      node.links.set(peer, link);
+      node.handlers.peerUp({ id: peer, link: "memory" });
+      for (const each of link.directions) if (each.to === at) deliver(link, each);
+    });
+  }
+
+  function cut(a: PeerId, b: PeerId): void {
+    const link = links.get(linkKey(a, b));
+    if (link === undefined || link.state === "down") return;
+    link.state = "down";
+    for (const { queue, waiting } of link.directions) {
+      queue.length = 0;
+      for (const resume of waiting.splice(0)) resume();
+    }
+    for (const [at, peer] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      world.at(random.below(NOTICE_MS), () => {
+        const node = nodes.get(at);
+        if (node === undefined || node.links.get(peer) !== link) return;
+        node.links.delete(peer);
+        node.handlers?.peerDown(peer);
+      });
+    }
+  }
+
+  async function send(from: PeerId, to: PeerId, bytes: Uint8Array): Promise<void> {
+    const link = nodes.get(from)?.links.get(to);
+    const way = link?.directions.find((each) => each.from === from);
+    if (link === undefined || way === undefined || link.state === "down") return;
+    const startMs = Math.max(world.clock.nowMs(), way.freeMs);
+    way.freeMs = startMs + bytes.length / link.quality.bytesPerMs;
+    way.queue.push({ bytes: bytes.slice(), readyMs: way.freeMs + link.quality.latencyMs });
+    way.queuedBytes += bytes.length;
+    traffic.frames += 1;
+    traffic.frameBytes += bytes.length;
+    const type = bytes[0] ?? 0;
+    traffic.framesByType[type] = (traffic.framesByType[type] ?? 0) + 1;
+    deliver(link, way);
+    if (way.queuedBytes <= WINDOW_BYTES) return;
+    await new Promise<void>((resume) => way.waiting.push(resume));
+  }
+
+  function deliver(link: SimLink, way: Direction): void {
+    const head = way.queue[0];
+    const isReady = nodes.get(way.to)?.links.get(way.from) === link;
+    if (head === undefined || way.isDelivering || !isReady) return;
+    way.isDelivering = true;
+    world.at(head.readyMs - world.clock.nowMs(), () => {
+      const node = nodes.get(way.to);
+      if (link.state === "down" || node?.handlers == null) return;
+      record(1, way.from, way.to, head.bytes);
+      void node.handlers.frame(way.from, head.bytes).then(() => {
+        way.isDelivering = false;
+        way.queue.shift();
+        way.queuedBytes -= head.bytes.length;
+        if (way.queuedBytes <= WINDOW_BYTES) for (const resume of way.waiting.splice(0)) resume();
+        deliver(link, way);
+      });
+    });
+  }
+
+  function flood(node: SimNode, bytes: Uint8Array): number {
+    if (broadcasting === "off") return 0;
+    let handed = 0;
+    for (const [peer, link] of node.links) {
+      if (link.state === "down") continue;
+      handed += 1;
+      const copies = random.below(100) < faults.doublePercent ? 2 : 1;
+      for (let copy = 0; copy < copies; copy++) {
+        if (random.below(100) < faults.lossPercent) continue;
+        const delayMs = link.quality.latencyMs + random.below(faults.delayMs + 1);
+        world.at(delayMs, () => gossip(link, node.id, peer, bytes));
+      }
+    }
+    return handed;
+  }
+
+  function gossip(link: SimLink, from: PeerId, to: PeerId, bytes: Uint8Array): void {
+    const node = nodes.get(to);
+    if (node?.handlers == null || node.links.get(from) !== link || link.state === "down") return;
+    traffic.broadcasts += 1;
+    traffic.broadcastBytes += bytes.length;
+    record(2, from, to, bytes);
+    const id = Buffer.from(bytes).toString("latin1");
+    // gossipsub delivers what it has seen to nobody; one in five comes again all the same.
+    if (node.seen.has(id) && random.below(5) > 0) return;
+    const isNew = !node.seen.has(id);
+    node.seen.add(id);
+    void node.handlers.broadcast(from, bytes).then((verdict) => {
+      if (verdict === "accept" && isNew) flood(node, bytes);
+    });
+  }
+
+  function node(id: PeerId): Network {
+    const own: SimNode = { id, handlers: null, seen: new Set(), links: new Map() };
+    nodes.set(id, own);
+    const isAlive = () => nodes.get(id) === own;
+    return {
+      self: id,
+      start: async (handlers) => {
+        own.handlers ??= handlers;
+      },
+      send: async (to, frame) => (isAlive() ? send(id, to, frame) : undefined),
+      broadcast: async (bytes) => {
+        if (!isAlive()) return 0;
+        own.seen.add(Buffer.from(bytes).toString("latin1"));
+        return flood(own, bytes);
+      },
+      penalise: (peer, code) => penalties.push({ by: id, peer, code }),
+      suggestPeers: (_via, peers) =>
+        suggested.set(id, new Set([...(suggested.get(id) ?? []), ...peers])),
+      links: () => [...own.links.keys()].map((peer) => ({ id: peer, link: "memory" as const })),
+      stop: async () => {
+        own.handlers = null;
+      },
+    };
+  }
+
+  return {
+    node,
+    crash: (id) => {
+      const gone = nodes.get(id);
+      if (gone === undefined) return;
+      gone.handlers = null;
+      nodes.delete(id);
+      for (const other of nodes.keys()) cut(id, other);
+    },
+    connect,
+    cut,
+    isUp: (a, b) => links.get(linkKey(a, b))?.state === "up",
+    faults: (next) => {
+      faults = next;
+    },
+    traffic,
+    penalties,
+    suggested,
+    trace: () => (trace >>> 0).toString(16),
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * One device of the simulation: a replica on its disk, the real driver over the simulated network,
+ * and the invariants that must hold after every step.
+ */
+import { type Drive, drive } from "../../src/node/drive.ts";
+import type { MeshId, PeerId, SiteId } from "../../src/protocol/ids.ts";
+import { INGEST_BYTES_MAX } from "../../src/protocol/limits.ts";
+import { decodeMessage } from "../../src/protocol/messages.ts";
+import { type AuthorStream, authorStream } from "../../src/protocol/version-vector.ts";
+import type { Network, Random, ReplicaStore } from "../../src/seams.ts";
+import type { SimNetwork } from "./sim-network.ts";
+import type { World } from "./world.ts";
+
+/** A replica that runs, whatever it is made of. */
+export interface SimReplica {
+  readonly store: ReplicaStore;
+  /** One local transaction. */
+  readonly write: () => Promise<void>;
+  /** Equal on replicas that hold the same rows. */
+  readonly stateHash: () => Promise<string>;
+  readonly close: () => Promise<void>;
+}
+
+/** A device that may be off; its disk stays. */
+export interface SimDevice {
+  readonly id: PeerId;
+  readonly site: SiteId;
+  readonly open: () => Promise<SimReplica>;
+}
+
+export interface SimNode {
+  readonly device: SimDevice;
+  readonly isUp: () => boolean;
+  readonly start: () => Promise<void>;
+  /** Ends at once, as a killed process does; what was committed stays. */
+  readonly kill: () => Promise<void>;
+  readonly write: () => Promise<void>;
+  readonly drive: () => Drive | null;
+  readonly replica: () => SimReplica | null;
+  /** Over all lives. */
+  readonly counts: { written: number; ingested: number; duplicates: number };
+}
+
+/** Unanswered wants one peer may have of us: `WANTS_KNOWN_MAX`. */
+const WANTS_MAX = 4;
+const ROUND_MS = 5_000;
+
+export function createSimNode(
+  device: SimDevice,
+  world: World,
+  net: SimNetwork,
+  random: Random,
+  mesh: MeshId,
+): SimNode {
+  const counts = { written: 0, ingested: 0, duplicates: 0 };
+  let life = 0;
+  let replica: SimReplica | null = null;
+  let running: Drive | null = null;
+
+  async function start(): Promise<void> {
+    const now = (life += 1);
+    const opened = await device.open();
+    replica = opened;
+    const isAlive = () => life === now;
+    const store = storeOf(opened.store, isAlive);
+    const started = await drive({
+      network: networkOf(net.node(device.id)),
+      store,
+      clock: world.clock,
+      timers: { after: (ms, run) => world.timers.after(ms, () => isAlive() && run()) },
+      random,
+      mesh,
+      site: device.site,
+      role: "device",
+      name: device.id,
+      roundMs: ROUND_MS,
+    });
+    running = started;
+  }
+
+  /** The world waits for the store; a dead device hears nothing more from it. */
+  function storeOf(store: ReplicaStore, isAlive: () => boolean): ReplicaStore {
+    const heads = new Map<AuthorStream, number>();
+    async function call<T>(work: Promise<T>): Promise<T> {
+      const result = await world.busy(work);
+      return isAlive() ? result : new Promise(() => {});
+    }
+    return {
+      mesh: store.mesh,
+      vector: () => call(store.vector()),
+      ingest: async (items) => {
+        const outcomes = await call(store.ingest(items));
+        for (const { verdict } of outcomes.flat()) {
+          if (verdict === "known") counts.duplicates += 1;
+          else if (verdict !== "later") counts.ingested += 1;
+        }
+        return outcomes;
+      },
+      read: (range, bytesMax) => call(store.read(range, bytesMax)),
+      offer: (mode) => call(store.offer(mode)),
+      onChange: (listener) =>
+        store.onChange((change) => {
+          if (!isAlive()) return;
+          for (const entry of change.entries) {
+            const key = authorStream(entry);
+            if (entry.head < (heads.get(key) ?? 0)) throw new Error(`[AE1] ${device.id} ${key}`);
+            heads.set(key, entry.head);
+          }
+          listener(change);
+        }),
+    };
+  }
+
+  /** Counts what was asked and what was answered. */
+  function networkOf(network: Network): Network {
+    const unanswered = new Map<PeerId, number>();
+    const add = (peer: PeerId, more: number) => {
+      const count = (unanswered.get(peer) ?? 0) + more;
+      if (count > WANTS_MAX) throw new Error(`[AE3] ${device.id} has ${count} wants at ${peer}`);
+      unanswered.set(peer, count);
+    };
+    return {
+      ...network,
+      send: (to, frame) => {
+        if (decodeMessage(frame).type === "want") add(to, 1);
+        return network.send(to, frame);
+      },
+      start: (handlers) =>
+        network.start({
+          ...handlers,
+          peerUp: (peer) => {
+            unanswered.set(peer.id, 0);
+            handlers.peerUp(peer);
+          },
+          frame: (from, bytes) => {
+            const { type } = decodeMessage(bytes);
+            if (type === "served") add(from, -1);
+            return handlers.frame(from, bytes);
+          },
+        }),
+    };
+  }
+
+  world.onStep(() => {
+    const intakeBytes = running?.status().intakeBytes ?? 0;
+    if (intakeBytes > INGEST_BYTES_MAX) throw new Error(`[AE6] ${device.id} holds ${intakeBytes}`);
+  });
+
+  return {
+    device,
+    isUp: () => replica !== null,
+    start,
+    kill: async () => {
+      const { close } = replica ?? { close: async () => {} };
+      life += 1;
+      replica = null;
+      running = null;
+      net.crash(device.id);
+      await world.busy(close());
+    },
+    write: async () => {
+      if (replica === null) return;
+      counts.written += 1;
+      await world.busy(replica.write());
+    },
+    drive: () => running,
+    replica: () => replica,
+    counts,
+  };
+}

@@ -1,0 +1,227 @@
+/**
+ * One history of a mesh, drawn from one seed: devices, links, transactions, cuts, partitions, slow
+ * links, lost broadcasts, restarts; then peace, and the checks: everybody holds everything, the
+ * tables are equal, nobody was blamed, and it did not cost too much.
+ */
+import type { MeshId } from "../../src/protocol/ids.ts";
+import { createSeededRandom } from "./random.ts";
+import { createSimNetwork, type LinkQuality, type SimNetwork } from "./sim-network.ts";
+import { createSimNode, type SimDevice, type SimNode } from "./sim-node.ts";
+import { createWorld, type World } from "./world.ts";
+import type { Random } from "../../src/seams.ts";
+
+export interface Fleet {
+  readonly mesh: MeshId;
+  readonly devices: readonly SimDevice[];
+}
+
+export interface SimOptions {
+  readonly seed: number;
+  /** Makes so many devices of one mesh. Everything random in them comes from `random`. */
+  readonly createFleet: (count: number, random: Random, world: World) => Promise<Fleet>;
+}
+
+export interface SimReport {
+  readonly seed: number;
+  readonly trace: string;
+  readonly peers: number;
+  readonly gossip: "on" | "off";
+  readonly written: number;
+  readonly steps: number;
+  readonly virtualMs: number;
+  /** From the end of all faults to equal digests everywhere. */
+  readonly convergeMs: number;
+  readonly frames: number;
+  readonly frameBytes: number;
+  /** Deliveries of changesets that the receiver held already, for each first delivery. */
+  readonly duplicateShare: number;
+}
+
+/** After the faults: enough for every backoff and lease to run out twice. */
+const PEACE_MS = 180_000;
+const LAN: LinkQuality = { latencyMs: 2, bytesPerMs: 10_000 };
+
+export async function simulate({ seed, createFleet }: SimOptions): Promise<SimReport> {
+  const random = createSeededRandom(seed);
+  const world = createWorld();
+  const gossip = random.below(3) > 0 ? "on" : "off";
+  const net = createSimNetwork(world, random, gossip);
+  const fleet = await createFleet(2 + random.below(5), random, world);
+  const nodes = fleet.devices.map((device) =>
+    createSimNode(device, world, net, random, fleet.mesh),
+  );
+  try {
+    for (const node of nodes) await world.busy(node.start());
+    const faultsMs = 5_000 + random.below(30_000);
+    const failures = planFaults(nodes, world, net, random, faultsMs);
+    await world.runUntil(faultsMs, () => false);
+    await makePeace(nodes, world, net, random);
+    const peaceMs = world.clock.nowMs();
+    const converged = await world.runUntil(peaceMs + PEACE_MS, () => isConverged(nodes));
+    if (failures.length > 0) throw failures[0];
+    if (!converged) throw new Error(`not converged: ${describe(nodes)}`);
+    await checkStates(nodes, net);
+    return report(seed, nodes, world, net, gossip, peaceMs);
+  } finally {
+    for (const node of nodes) await node.kill();
+  }
+}
+
+/** Draws what will happen, and when. @returns what went wrong meanwhile */
+function planFaults(
+  nodes: readonly SimNode[],
+  world: World,
+  net: SimNetwork,
+  random: Random,
+  untilMs: number,
+): readonly unknown[] {
+  const failures: unknown[] = [];
+  const pick = () => nodes[random.below(nodes.length)] as SimNode;
+  const spawn = (work: Promise<unknown>) =>
+    void world.busy(work).catch((error: unknown) => failures.push(error));
+  const at = (run: () => void) => world.at(random.below(untilMs), run);
+  const pairs = topology(nodes, random);
+  net.faults({
+    lossPercent: random.below(60),
+    doublePercent: random.below(20),
+    delayMs: random.below(800),
+  });
+  for (const [a, b] of pairs) {
+    const quality = drawQuality(random);
+    world.at(random.below(2_000), () => join(net, a, b, quality));
+    for (let cuts = random.below(4); cuts > 0; cuts--) {
+      const startMs = random.below(untilMs);
+      world.at(startMs, () => net.cut(a.device.id, b.device.id));
+      world.at(startMs + 500 + random.below(10_000), () => join(net, a, b, drawQuality(random)));
+    }
+  }
+  for (let i = 10 + random.below(40); i > 0; i--) at(() => spawn(pick().write()));
+  for (let i = random.below(3); i > 0; i--) {
+    at(() => {
+      const writer = pick();
+      for (let j = 0; j < 20; j++) spawn(writer.write());
+    });
+  }
+  for (let i = random.below(4); i > 0; i--) at(() => spawn(restart(pick(), world, random)));
+  return failures;
+}
+
+async function restart(node: SimNode, world: World, random: Random): Promise<void> {
+  if (!node.isUp()) return;
+  await node.kill();
+  world.at(200 + random.below(5_000), () => {
+    if (!node.isUp()) void world.busy(node.start());
+  });
+}
+
+/** A link exists only between two devices that run. */
+function join(net: SimNetwork, a: SimNode, b: SimNode, quality: LinkQuality): void {
+  if (a.isUp() && b.isUp()) net.connect(a.device.id, b.device.id, quality);
+}
+
+const drawQuality = (random: Random): LinkQuality =>
+  random.below(4) === 0
+    ? { latencyMs: 50 + random.below(250), bytesPerMs: 30 + random.below(200) }
+    : { latencyMs: 1 + random.below(20), bytesPerMs: 2_000 + random.below(20_000) };
+
+/** All pairs, a ring, a line, or a star. */
+function topology(
+  nodes: readonly SimNode[],
+  random: Random,
+): readonly (readonly [SimNode, SimNode])[] {
+  const kind = random.below(4);
+  const pairs: [SimNode, SimNode][] = [];
+  for (const [i, a] of nodes.entries()) {
+    for (const [j, b] of nodes.entries()) {
+      const isNext = j === i + 1 || (kind === 1 && i === 0 && j === nodes.length - 1);
+      const isLinked = kind === 0 || (kind === 3 ? i === 0 : isNext);
+      if (i < j && isLinked) pairs.push([a, b]);
+    }
+  }
+  return pairs;
+}
+
+async function makePeace(
+  nodes: readonly SimNode[],
+  world: World,
+  net: SimNetwork,
+  random: Random,
+): Promise<void> {
+  net.faults({ lossPercent: 0, doublePercent: 0, delayMs: 20 });
+  await world.rest();
+  for (const node of nodes) if (!node.isUp()) await world.busy(node.start());
+  for (const [a, b] of topology(nodes, random)) join(net, a, b, LAN);
+}
+
+function isConverged(nodes: readonly SimNode[]): boolean {
+  const digests = new Set<string>();
+  for (const node of nodes) {
+    const status = node.drive()?.status();
+    if (status === undefined || status.peers.length === 0 || !status.offered) return false;
+    if (status.peers.some(({ sameDigest }) => !sameDigest)) return false;
+    digests.add(status.digest);
+  }
+  return digests.size === 1;
+}
+
+const describe = (nodes: readonly SimNode[]): string =>
+  JSON.stringify(
+    nodes.map((node) => ({ id: node.device.id, ...node.drive()?.status(), refusals: undefined })),
+    null,
+    1,
+  );
+
+async function checkStates(nodes: readonly SimNode[], net: SimNetwork): Promise<void> {
+  const hashes = new Set<string>();
+  for (const node of nodes) hashes.add((await node.replica()?.stateHash()) ?? "down");
+  if (hashes.size !== 1)
+    for (const n of nodes) {
+      const d = (
+        n.device as unknown as {
+          disk: { released: number; changesets: Map<string, Map<number, unknown>> };
+        }
+      ).disk;
+      console.log(
+        n.device.id,
+        n.device.site.slice(0, 4),
+        d.released,
+        [...d.changesets]
+          .map(([k, v]) => `${k.slice(0, 4)}:${v.size}`)
+          .sort()
+          .join(" "),
+      );
+    }
+  if (hashes.size !== 1) throw new Error(`state hashes differ: ${[...hashes].join(" ")}`);
+  const [penalty] = net.penalties;
+  if (penalty !== undefined) throw new Error(`honest peer blamed: ${JSON.stringify(penalty)}`);
+}
+
+function report(
+  seed: number,
+  nodes: readonly SimNode[],
+  world: World,
+  net: SimNetwork,
+  gossip: "on" | "off",
+  peaceMs: number,
+): SimReport {
+  const sum = (of: (counts: SimNode["counts"]) => number) =>
+    nodes.reduce((total, { counts }) => total + of(counts), 0);
+  return {
+    seed,
+    trace: net.trace(),
+    peers: nodes.length,
+    gossip,
+    written: sum(({ written }) => written),
+    steps: world.steps(),
+    virtualMs: world.clock.nowMs(),
+    convergeMs: world.clock.nowMs() - peaceMs,
+    frames: net.traffic.frames,
+    frameBytes: net.traffic.frameBytes,
+    duplicateShare:
+      sum(({ duplicates }) => duplicates) /
+      Math.max(
+        1,
+        sum((c) => c.ingested),
+      ),
+  };
+}
