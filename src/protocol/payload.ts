@@ -175,27 +175,33 @@ export function writeValue(writer: ByteWriter, value: StoredValue): void {
   if (value === null) writer.u8(NULL);
   else if (typeof value === "bigint") writeInteger(writer, value);
   else if (typeof value === "number") writeReal(writer, value);
-  else if (typeof value === "string") writeLong(writer, TEXT, encodeText(value));
+  else if (typeof value === "string") writeText(writer, value);
   else writeLong(writer, BLOB, value);
 }
 
 function writeInteger(writer: ByteWriter, value: bigint): void {
   if (BigInt.asIntN(64, value) !== value) throw new RangeError("integer beyond int64");
-  const count = integerBytes(value);
+  let count = 0;
+  while (!fits(value, count)) count++;
   writer.u8(INTEGER + 8 * count).int(value, count);
 }
 
-/** The fewest bytes of two's complement that hold the value: 0 for 0, 1 for −128…127, … */
-function integerBytes(value: bigint): number {
-  if (value === 0n) return 0;
-  let count = 1;
-  while (BigInt.asIntN(8 * count, value) !== value) count++;
-  return count;
-}
+/** Whether so many bytes of two's complement hold the value: none holds 0, one −128…127, … */
+const fits = (value: bigint, count: number): boolean => BigInt.asIntN(8 * count, value) === value;
 
 function writeReal(writer: ByteWriter, value: number): void {
   if (Number.isNaN(value)) throw new RangeError("NaN is NULL in SQLite");
   writer.u8(REAL).float64(value);
+}
+
+function writeText(writer: ByteWriter, text: string): void {
+  if (text.length < LONG && isAscii(text)) writer.u8(TEXT + 8 * text.length).ascii(text);
+  else writeLong(writer, TEXT, encodeText(text));
+}
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false;
+  return true;
 }
 
 function writeLong(writer: ByteWriter, valueClass: number, bytes: Uint8Array): void {
@@ -218,7 +224,7 @@ export function readValue(reader: ByteReader): StoredValue {
     case INTEGER: {
       if (n > 8) throw notCanonical("INTEGER");
       const value = reader.int(n);
-      if (integerBytes(value) !== n) throw notCanonical("INTEGER not minimal");
+      if (n > 0 && fits(value, n - 1)) throw notCanonical("INTEGER not minimal");
       return value;
     }
     case REAL: {

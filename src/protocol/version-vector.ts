@@ -52,7 +52,9 @@ export const authorStream = (entry: {
 }): AuthorStream => `${entry.site}/${entry.stream === "data" ? 0 : 1}` as AuthorStream;
 
 /** What an {@link AuthorStream} names. */
-export const streamOf = (key: AuthorStream): { readonly site: SiteId; readonly stream: Stream } => ({
+export const streamOf = (
+  key: AuthorStream,
+): { readonly site: SiteId; readonly stream: Stream } => ({
   site: key.slice(0, 2 * SITE_ID_BYTES) as SiteId,
   stream: key.endsWith("/0") ? "data" : "membership",
 });

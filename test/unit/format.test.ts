@@ -275,6 +275,10 @@ describe("headers, runs, rows", () => {
     if (cell === undefined) throw new RangeError("two cells");
     refused(decodes([{ ...row, cells: [{ ...cell, columnVersion: 0 }] }]));
     overLimit(decodes([{ ...row, cells: [{ ...cell, column: 63 }] }]));
+    const inTable = (number: number) => (): unknown =>
+      decodePayload(encodePayload({ ...oneRow([]), tables: [{ table: number, rows: [row] }] }));
+    expect(codeOf(inTable(49))).toBe("accepted");
+    overLimit(inTable(50));
   });
 });
 
