@@ -30,7 +30,7 @@ export interface Random {
   readonly bytes: (length: number) => Uint8Array<ArrayBuffer>;
 }
 
-/** Signs what this replica writes. Made by `src/signing`, over @noble or WebCrypto. */
+/** Signs what this replica writes. Made by `src/signing`, over `@noble/ed25519` or WebCrypto. */
 export interface Signer {
   readonly publicKey: PublicKey;
   readonly siteId: SiteId;

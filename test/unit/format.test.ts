@@ -279,6 +279,7 @@ describe("headers, runs, rows", () => {
       decodePayload(encodePayload({ ...oneRow([]), tables: [{ table: number, rows: [row] }] }));
     expect(codeOf(inTable(49))).toBe("accepted");
     overLimit(inTable(50));
+    refused(() => decodePayload(encodePayload({ ...oneRow([]), schemaVersion: 0 })));
   });
 });
 

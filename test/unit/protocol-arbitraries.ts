@@ -173,7 +173,7 @@ export const broadcast: fc.Arbitrary<Broadcast> = fc
   }));
 
 /** Ascending, each at least one version from the last: gaps and lengths rather than ends. */
-export const rangesAfter = (head: number): fc.Arbitrary<readonly VersionRange[]> =>
+const rangesAfter = (head: number): fc.Arbitrary<readonly VersionRange[]> =>
   fc.array(fc.tuple(fc.nat(300), fc.nat(300)), { maxLength: 6 }).map((steps) => {
     let end = head;
     return steps.map(([gap, length]) => {

@@ -40,5 +40,5 @@ const signingPage = {
 declare global {
   var signingPage: SigningPage;
 }
-export type SigningPage = typeof signingPage;
+type SigningPage = typeof signingPage;
 globalThis.signingPage = signingPage;
