@@ -3,8 +3,10 @@
  * SSR 2020; ZIP 215), made from points and scalars rather than copied, so that what each one tests
  * can be read here. `test/vectors/ed25519.json` holds their bytes.
  */
-import { etc, Point, utils } from "@noble/ed25519";
+import { etc, hashes, Point, utils } from "@noble/ed25519";
 import { sha512 } from "@noble/hashes/sha2.js";
+
+hashes.sha512 = sha512;
 
 export interface Ed25519Vector {
   readonly name: string;
@@ -50,6 +52,27 @@ function messageWhere(
     if (wanted(challenge(encodedR, publicKey, message))) return message;
   }
   throw new RangeError("no such message");
+}
+
+/** Every A + iT with every R + jT over a few messages: valid exactly where j + ki ≡ 0 (mod 8). */
+export function torsionGrid(): Ed25519Vector[] {
+  const { scalar, point } = utils.getExtendedPublicKey(new Uint8Array(32).fill(10));
+  const grid: Ed25519Vector[] = [];
+  for (let cell = 0; cell < 192; cell++) {
+    const [i, j, turn] = [cell & 7, (cell >> 3) & 7, cell >> 6];
+    const message = utf8(`${turn}`);
+    const a = encode(point.add(torsion(i)));
+    const r = encode(R.add(torsion(j)));
+    const k = challenge(r, a, message);
+    grid.push({
+      name: `A + ${i}T, R + ${j}T, message ${turn}`,
+      publicKey: etc.bytesToHex(a),
+      message: etc.bytesToHex(message),
+      signature: etc.bytesToHex(etc.concatBytes(r, littleEndian((NONCE + k * scalar) % ORDER))),
+      valid: (BigInt(j) + k * BigInt(i)) % 8n === 0n,
+    });
+  }
+  return grid;
 }
 
 export function ed25519EdgeCases(): Ed25519Vector[] {

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { fromHex, toHex } from "../../src/protocol/ids.ts";
 import type { Ed25519 } from "../../src/signing/ed25519.ts";
 import { verifyStrict } from "../../src/signing/ed25519-noble.ts";
+import { torsionGrid } from "./ed25519-edge-cases.ts";
 import vectors from "../vectors/ed25519.json" with { type: "json" };
 
 export function ed25519Contract(name: string, create: () => Promise<Ed25519>): void {
@@ -21,7 +22,7 @@ export function ed25519Contract(name: string, create: () => Promise<Ed25519>): v
     test("[S5] every known edge case is judged as defined", async () => {
       const ed25519 = await create();
       const wrong = [];
-      for (const vector of [...vectors.rfc8032, ...vectors.edgeCases]) {
+      for (const vector of [...vectors.rfc8032, ...vectors.edgeCases, ...torsionGrid()]) {
         const { signature, message, publicKey, valid } = vector;
         const verdict = await ed25519.verify(
           fromHex(signature),

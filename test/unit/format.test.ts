@@ -255,6 +255,9 @@ describe("headers, runs, rows", () => {
     const prefix = new Uint8Array(8).fill(1);
     refused(() => decodeBroadcast(encodeBroadcast({ previousHashPrefix: prefix, changeset: one })));
     expect(() => encodeRun({ ...run, changesets: [] })).toThrow(RangeError);
+    const encoded = encodeRun({ ...run, changesets: [one] });
+    refused(() => decodeRun(bytes(...encoded.subarray(0, 66), 0)));
+    refused(() => decodeRun(bytes(2, ...encoded.subarray(1))));
   });
 
   test("[W12] rows and cells ascend, liveness and cells agree", () => {

@@ -76,28 +76,32 @@ const randomBytes = (below: Below): Uint8Array =>
     below(3) === 0 ? (INTERESTING[below(INTERESTING.length)] as number) : below(256),
   );
 
+/** Half of them near the start, where counts and flags are. */
+const position = (bytes: Uint8Array, below: Below): number =>
+  below(below(2) === 0 ? Math.min(bytes.length, 70) : bytes.length);
+
 const mutations: readonly ((bytes: Uint8Array, below: Below, other: Uint8Array) => Uint8Array)[] = [
   (bytes, below) => {
-    const at = below(bytes.length);
+    const at = position(bytes, below);
     return bytes.map((byte, i) => (i === at ? byte ^ (1 << below(8)) : byte));
   },
   (bytes, below) => {
-    const at = below(bytes.length);
+    const at = position(bytes, below);
     const value = INTERESTING[below(INTERESTING.length)] as number;
     return bytes.map((byte, i) => (i === at ? value : byte));
   },
-  (bytes, below) => bytes.slice(0, below(bytes.length)),
+  (bytes, below) => bytes.slice(0, position(bytes, below)),
   (bytes, below) => Uint8Array.of(...bytes, ...randomBytes(below)),
   (bytes, below, other) => {
-    const at = below(bytes.length);
-    return Uint8Array.of(...bytes.subarray(0, at), ...other.subarray(below(other.length)));
+    const at = position(bytes, below);
+    return Uint8Array.of(...bytes.subarray(0, at), ...other.subarray(position(other, below)));
   },
   (bytes, below) => {
-    const at = below(bytes.length);
+    const at = position(bytes, below);
     return Uint8Array.of(...bytes.subarray(0, at), ...bytes.subarray(at + 1 + below(8)));
   },
   (bytes, below) => {
-    const at = below(bytes.length);
+    const at = position(bytes, below);
     return Uint8Array.of(...bytes.subarray(0, at + below(16)), ...bytes.subarray(at));
   },
 ];
