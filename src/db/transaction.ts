@@ -231,18 +231,29 @@ interface Nesting {
   readonly isNested: () => boolean;
 }
 
-interface AsyncStorage {
-  readonly run: <T>(store: { open: boolean }, work: () => T) => T;
-  readonly getStore: () => { readonly open: boolean } | undefined;
+/** Transactions that the running code is inside of, of any database. */
+interface Scope {
+  readonly nesting: Nesting;
+  readonly outer: Scope | undefined;
+  open: boolean;
 }
 
+interface AsyncStorage {
+  readonly run: <T>(store: Scope, work: () => T) => T;
+  readonly getStore: () => Scope | undefined;
+}
+
+/** One for all databases: Node copies the store of every instance ever used into every promise. */
+const storage = createAsyncStorage();
+
 function createNesting(): Nesting {
-  const storage = createAsyncStorage();
   let synchronously = false;
-  return {
-    isNested: () => synchronously || storage?.getStore()?.open === true,
+  const isInside = (scope: Scope | undefined): boolean =>
+    scope !== undefined && ((scope.nesting === nesting && scope.open) || isInside(scope.outer));
+  const nesting: Nesting = {
+    isNested: () => synchronously || isInside(storage?.getStore()),
     run: async (work) => {
-      const scope = { open: true };
+      const scope: Scope = { nesting, outer: storage?.getStore(), open: true };
       synchronously = true;
       let promise;
       try {
@@ -257,6 +268,7 @@ function createNesting(): Nesting {
       }
     },
   };
+  return nesting;
 }
 
 /** Node's, found without an import that a browser's bundler would follow; null elsewhere. */
