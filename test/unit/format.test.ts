@@ -19,9 +19,14 @@ import {
   parseInviteLink,
   toBase64Url,
 } from "../../src/protocol/genesis.ts";
-import { fromHex, publicKey, siteId, ZERO_HASH } from "../../src/protocol/ids.ts";
-import { FORMAT_VERSION, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX } from "../../src/protocol/limits.ts";
-import { decodeMessage } from "../../src/protocol/messages.ts";
+import { fromHex, meshId, publicKey, siteId, ZERO_HASH } from "../../src/protocol/ids.ts";
+import {
+  FORMAT_VERSION,
+  PAYLOAD_BYTES_MAX,
+  VALUE_BYTES_MAX,
+  VERSION_MAX,
+} from "../../src/protocol/limits.ts";
+import { decodeMessage, encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { decodePayload, encodePayload, readValue, writeValue } from "../../src/protocol/payload.ts";
 import {
   createGoldenKeys,
@@ -283,6 +288,38 @@ describe("headers, runs, rows", () => {
     expect(codeOf(inTable(49))).toBe("accepted");
     overLimit(inTable(50));
     refused(() => decodePayload(encodePayload({ ...oneRow([]), schemaVersion: 0 })));
+  });
+});
+
+describe("messages", () => {
+  test("[W13] ranges, wants and parts name what can exist", () => {
+    const decodes = (message: Message) => (): unknown => decodeMessage(encodeMessage(message));
+    const wanting = (first: number, last: number, want = 1) =>
+      decodes({
+        type: "want",
+        want,
+        bytesMax: 0,
+        ranges: [{ site: SITE, stream: "data", first, last }],
+      });
+    expect(codeOf(wanting(1, VERSION_MAX))).toBe("accepted");
+    refused(wanting(0, 3));
+    refused(wanting(2, VERSION_MAX + 1));
+    refused(wanting(1, 1, 0));
+    const part = (totalBytes: number, offset: number, length: number) =>
+      decodes({ type: "part", want: 1, totalBytes, offset, bytes: new Uint8Array(length) });
+    expect(codeOf(part(10, 7, 3))).toBe("accepted");
+    refused(part(10, 8, 3));
+    refused(part(10, 8, 0));
+    const digest = "d1".repeat(32);
+    const name = "ß".repeat(65);
+    const mesh = meshId("5a".repeat(32));
+    overLimit(decodes({ type: "hello", mesh, site: SITE, role: "hub", name, digest }));
+    const flagged = encodeMessage({ type: "served", want: 1, complete: true });
+    flagged[2] = 2;
+    refused(() => decodeMessage(flagged));
+    for (const type of [0, 9, 255]) refused(() => decodeMessage(bytes(type)));
+    const run = new Uint8Array(256 * 1024);
+    expect(() => encodeMessage({ type: "run", want: 1, run })).toThrow(RangeError);
   });
 });
 
