@@ -291,11 +291,12 @@ describe("headers, runs, rows", () => {
   });
 });
 
+const message = (given: Message) => (): unknown => decodeMessage(encodeMessage(given));
+
 describe("messages", () => {
   test("[W13] ranges, wants and parts name what can exist", () => {
-    const decodes = (message: Message) => (): unknown => decodeMessage(encodeMessage(message));
     const wanting = (first: number, last: number, want = 1) =>
-      decodes({
+      message({
         type: "want",
         want,
         bytesMax: 0,
@@ -306,14 +307,14 @@ describe("messages", () => {
     refused(wanting(2, VERSION_MAX + 1));
     refused(wanting(1, 1, 0));
     const part = (totalBytes: number, offset: number, length: number) =>
-      decodes({ type: "part", want: 1, totalBytes, offset, bytes: new Uint8Array(length) });
+      message({ type: "part", want: 1, totalBytes, offset, bytes: new Uint8Array(length) });
     expect(codeOf(part(10, 7, 3))).toBe("accepted");
     refused(part(10, 8, 3));
     refused(part(10, 8, 0));
     const digest = "d1".repeat(32);
     const name = "ß".repeat(65);
     const mesh = meshId("5a".repeat(32));
-    overLimit(decodes({ type: "hello", mesh, site: SITE, role: "hub", name, digest }));
+    overLimit(message({ type: "hello", mesh, site: SITE, role: "hub", name, digest }));
     const flagged = encodeMessage({ type: "served", want: 1, complete: true });
     flagged[2] = 2;
     refused(() => decodeMessage(flagged));
