@@ -347,6 +347,10 @@ describe("join links", () => {
     const link = inviteLink(invite, "https://app.example/");
     const damaged = ["", "#join=", "hello", link.slice(0, -1), `${link}A`, `${link}=`];
     damaged.push(`#join=${"A".repeat(20_000)}`, link.replace("#join=", "#join=%"));
+    const trailing = { ...genesis, bodyBytes: bytes(...bodyBytes, 0) };
+    damaged.push(inviteLink({ ...invite, genesis: trailing }, "https://app.example/"));
+    const hubs = Array.from({ length: 17 }, () => "/ip4/10.0.0.1/tcp/80/ws");
+    damaged.push(inviteLink({ ...invite, hubs }, "https://app.example/"));
     for (const text of damaged) {
       expect(codeOf(() => parseInviteLink(text))).toBe("ERR_INVITE_INVALID");
     }
