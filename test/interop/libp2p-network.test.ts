@@ -1,63 +1,52 @@
 /** The Network contract over libp2p between Node peers. */
-import { createServer } from "node:net";
-import { getPublicKeyAsync } from "@noble/ed25519";
+import { afterAll, beforeAll, describe } from "vitest";
+import type { Libp2pNetworkOptions } from "../../src/node/libp2p-network.ts";
 import { networkContract, type OpenNetworks } from "../contracts/network.ts";
-import { peerIdOfPublicKey } from "../../src/node/peer-identity.ts";
-import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
-import { publicKey } from "../../src/protocol/ids.ts";
-import { openNode, testRandom } from "./libp2p-nodes.ts";
+import { type HubProcesses, prepareHubs } from "./hub-process.ts";
+import { openListening } from "./libp2p-nodes.ts";
 
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
+/** Each listens, and has the ones before it as hubs. */
+async function openChain(on: "tcp" | "ws", count: number, hubs: readonly string[]) {
+  const known = [...hubs];
+  const networks = [];
+  for (let i = 0; i < count; i++) {
+    const options: Partial<Libp2pNetworkOptions> = { hubs: [...known] };
+    const { network, address } = await openListening(on, options);
+    networks.push(network);
+    known.push(address);
+  }
+  return networks;
+}
 
-/** Each listens on a port known beforehand, and has the ones before it as hubs. */
-const openOver =
-  (listenOn: (port: number) => string, suffix: (certhash: string) => string): OpenNetworks =>
-  async (count) => {
-    const networks = [];
-    const hubs: string[] = [];
-    for (let i = 0; i < count; i++) {
-      const secretKey = testRandom.bytes(32);
-      const certificate = await createWebrtcCertificate(testRandom.bytes(8), Date.now());
-      const listen = listenOn(await freePort());
-      networks.push(await openNode({ secretKey, certificate, listen: [listen], hubs: [...hubs] }));
-      const self = peerIdOfPublicKey(publicKey(await getPublicKeyAsync(secretKey)));
-      hubs.push(`${listen}${suffix(certificate.certhash)}/p2p/${self}`);
-    }
+describe.each(["tcp", "ws"] as const)("over %s", (on) => {
+  networkContract(`libp2p between Node peers over ${on}`, async (count) => {
+    const networks = await openChain(on, count, []);
     return {
       networks,
       end: async () => {
         await Promise.all(networks.map((network) => network.stop()));
       },
     };
-  };
+  });
+});
 
-networkContract(
-  "libp2p over TCP",
-  openOver(
-    (port) => `/ip4/127.0.0.1/tcp/${port}`,
-    () => "",
-  ),
-);
-networkContract(
-  "libp2p over WebSocket",
-  openOver(
-    (port) => `/ip4/127.0.0.1/tcp/${port}/ws`,
-    () => "",
-  ),
-);
-networkContract(
-  "libp2p over webrtc-direct",
-  openOver(
-    (port) => `/ip4/127.0.0.1/udp/${port}/webrtc-direct`,
-    (certhash) => `/certhash/${certhash}`,
-  ),
-);
+describe("over webrtc-direct", () => {
+  let hubs: HubProcesses;
+  beforeAll(async () => {
+    hubs = await prepareHubs();
+  }, 60_000);
+  afterAll(() => hubs?.close());
+
+  const open: OpenNetworks = async (count) => {
+    const hub = await hubs.open("webrtc-direct");
+    const networks = await openChain("tcp", count - 1, [hub.address]);
+    return {
+      networks: [hub.network, ...networks],
+      end: async () => {
+        await Promise.all(networks.map((network) => network.stop()));
+        await hub.kill("SIGKILL");
+      },
+    };
+  };
+  networkContract("libp2p between a hub and Node peers over webrtc-direct", open);
+});
