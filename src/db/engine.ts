@@ -115,7 +115,7 @@ const openRecovered = async (options: EngineOptions): Promise<Engine> => {
 
 /** Measured in docs/decisions/0003-storage-and-pragmas.md. */
 const PRAGMAS_BY_ATOMICITY = {
-  file: "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000",
+  file: "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000",
   commit:
     "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000",
 } as const;

@@ -1,7 +1,7 @@
 /**
- * Text, bytes and 64-bit integers in and out of a WebAssembly heap. One scratch buffer serves all
- * bindings: SQLite copies what it is given (SQLITE_TRANSIENT), which measured no slower than keeping
- * bound memory alive ourselves.
+ * Text and bytes in and out of a WebAssembly heap. One scratch buffer serves all bindings, and
+ * SQLite copies what it is given (SQLITE_TRANSIENT): in a merge no slower than keeping bound
+ * memory alive ourselves (docs/decisions/0003-storage-and-pragmas.md).
  *
  * @module
  */
