@@ -93,6 +93,7 @@ interface Candidate {
   readonly relays: Set<PeerId>;
   failures: number;
   dialAfterMs: number;
+  bannedUntilMs: number;
   /** Since when there has been no direct link. */
   unlinkedMs: number;
 }
@@ -152,10 +153,10 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
 
   function addressesOf({ peer, addresses, relays }: Candidate): readonly string[] {
     if (signalling === "none") return addresses;
-    const through = [...relays]
-      .filter(isLinked)
-      .map((relay) => `/p2p/${relay}/p2p-circuit/webrtc/p2p/${peer}`);
-    return [...addresses, ...through.reverse()];
+    const latestFirst = [...relays].filter(isLinked);
+    latestFirst.reverse();
+    const through = latestFirst.map((relay) => `/p2p/${relay}/p2p-circuit/webrtc/p2p/${peer}`);
+    return [...addresses, ...through];
   }
 
   function onDialled(peer: PeerId, outcome: "opened" | "failed", nowMs: number): void {
@@ -215,12 +216,12 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
       case "dialled":
         return onDialled(event.peer, event.outcome, nowMs);
       case "banned":
-        candidate(event.peer, nowMs).dialAfterMs = event.untilMs;
+        candidate(event.peer, nowMs).bannedUntilMs = event.untilMs;
         return;
       case "networkChanged":
         for (const each of candidates.values()) {
           each.failures = 0;
-          each.dialAfterMs = Math.min(each.dialAfterMs, nowMs);
+          each.dialAfterMs = nowMs;
         }
         return;
       case "woken":
@@ -230,11 +231,10 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   /** When the candidate is to be dialled, if nothing changes; `null`: not at all. */
   function dialDueMs(each: Candidate, degree: number): number | null {
     if (dialling.has(each.peer) || isLinked(each.peer)) return null;
-    if (each.role === "hub") return each.dialAfterMs;
-    if (self < each.peer) return degree < DEGREE_TARGET ? each.dialAfterMs : null;
-    return degree < DEGREE_MIN
-      ? Math.max(each.dialAfterMs, each.unlinkedMs + LARGER_WAIT_MS)
-      : null;
+    const dueMs = Math.max(each.dialAfterMs, each.bannedUntilMs);
+    if (each.role === "hub") return dueMs;
+    if (self < each.peer) return degree < DEGREE_TARGET ? dueMs : null;
+    return degree < DEGREE_MIN ? Math.max(dueMs, each.unlinkedMs + LARGER_WAIT_MS) : null;
   }
 
   function dials(nowMs: number): KeeperEffect[] {
@@ -324,6 +324,7 @@ const newCandidate = (
   relays: new Set(),
   failures: 0,
   dialAfterMs: 0,
+  bannedUntilMs: 0,
   unlinkedMs: nowMs,
 });
 

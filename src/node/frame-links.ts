@@ -47,7 +47,7 @@ export interface FrameLinks {
   readonly all: () => ReadonlyMap<PeerId, FrameLink>;
   /** Takes a stream that the peer opened. */
   readonly accept: (stream: Stream, connection: Connection) => void;
-  /** Opens what is missing. Call after every new connection and every few seconds. */
+  /** Opens what is missing. Called after every new connection; call it every few seconds too. */
   readonly open: () => void;
   readonly stop: () => void;
 }
@@ -133,6 +133,8 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
     }
   }
 
+  libp2p.addEventListener("connection:open", open);
+
   return {
     link: (peer) => links.get(peer),
     all: () => links,
@@ -144,7 +146,8 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
     open,
     stop: () => {
       stopping.abort();
-      for (const { frames } of [...links.values()]) frames.close();
+      libp2p.removeEventListener("connection:open", open);
+      for (const { frames } of links.values()) frames.close();
     },
   };
 }

@@ -88,9 +88,10 @@ export function createFrameStream(options: FrameStreamOptions): FrameStream {
   }
 
   function pump(): void {
-    while (!hasEnded && !stream.writableNeedsDrain) {
+    for (;;) {
       const frame = queue[0];
-      if (frame === undefined || frameCost(frame) > windowBytes) break;
+      const isBlocked = hasEnded || stream.writableNeedsDrain;
+      if (isBlocked || frame === undefined || frameCost(frame) > windowBytes) break;
       queue.shift();
       queuedBytes -= frameCost(frame);
       windowBytes -= frameCost(frame);
@@ -116,8 +117,10 @@ export function createFrameStream(options: FrameStreamOptions): FrameStream {
 
   async function handleReceived(): Promise<void> {
     isHandling = true;
-    while (!hasEnded && received.length > 0) {
-      const frame = received.shift()!;
+    for (;;) {
+      // The end empties the list.
+      const frame = received.shift();
+      if (frame === undefined) break;
       await onFrame(frame);
       unhandledBytes -= frameCost(frame);
       creditBytes += frameCost(frame);

@@ -11,7 +11,7 @@
 import type { GossipSub } from "@chainsafe/libp2p-gossipsub";
 import { circuitRelayServer } from "@libp2p/circuit-relay-v2";
 import { identify } from "@libp2p/identify";
-import type { Connection, PrivateKey } from "@libp2p/interface";
+import type { Connection, Libp2p, PrivateKey } from "@libp2p/interface";
 import { noise } from "@libp2p/noise";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { ping } from "@libp2p/ping";
@@ -20,24 +20,27 @@ import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p, type Libp2pOptions } from "libp2p";
 import { MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { MeshId, PeerId } from "../protocol/ids.ts";
-import type { Clock, Network, NetworkHandlers, NetworkPeer, Random } from "../seams.ts";
-import {
-  createConnectionKeeper,
-  DEGREE_MAX,
-  type KeeperEffect,
-  type KeeperEvent,
-  type KeptHub,
-} from "./connection-keeper.ts";
-import { createFrameLinks, type FrameLinks, newestFirst, SYNC_PROTOCOL } from "./frame-links.ts";
+import type {
+  BroadcastVerdict,
+  Clock,
+  LinkKind,
+  Network,
+  NetworkHandlers,
+  NetworkPeer,
+  Random,
+} from "../seams.ts";
+import { createConnectionKeeper, DEGREE_MAX, type KeptHub } from "./connection-keeper.ts";
+import { createFrameLinks, newestFirst, SYNC_PROTOCOL } from "./frame-links.ts";
 import {
   createGossipBroadcast,
   type GossipBroadcast,
   gossipService,
   gossipTopic,
 } from "./gossip-broadcast.ts";
-import { isDirect, relayOf } from "./link-kind.ts";
+import { DIAL_TIMEOUT_MS, driveKeeper } from "./keeper-driver.ts";
+import { isDirect } from "./link-kind.ts";
 import { libp2pPrivateKey } from "./peer-identity.ts";
-import { createPeerStanding } from "./peer-standing.ts";
+import { createPeerStanding, type PeerStanding } from "./peer-standing.ts";
 import { loadTransportPlan, type TransportPlan } from "./transports.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
@@ -90,140 +93,83 @@ export interface Libp2pNetwork extends Network {
   readonly bufferedBytes: (peer: PeerId) => { readonly unsent: number; readonly unhandled: number };
 }
 
-/** One try of one address. A WebRTC dial over a relay takes 0.2 s on a LAN, 2 s on a busy page. */
-const DIAL_TIMEOUT_MS = 6_000;
 const HOUSEKEEPING_MS = 2_000;
+/** libp2p waits without limit for WebRTC connections that never report their end. */
+const STOP_TIMEOUT_MS = 5_000;
 
 /** @throws MeshError ERR_OPTION_INVALID on a hub address without a peer id. */
 export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promise<Libp2pNetwork> {
-  const { role, clock, random } = options;
   const hubs = keptHubs(options.hubs);
   const plan = await loadTransportPlan(options);
+  const privateKey = await libp2pPrivateKey(options.secretKey);
   const standing = createPeerStanding();
   const allowedDials = new Set<PeerId>();
-  const topic = gossipTopic(options.meshId);
   const libp2p = await createLibp2p(
-    libp2pOptions(options, plan, await libp2pPrivateKey(options.secretKey), {
+    libp2pOptions(options, plan, privateKey, {
       denyDialPeer: (peer) => !allowedDials.has(peer.toString()),
-      denyInboundEncryptedConnection: (peer) => standing.isBanned(peer.toString(), clock.nowMs()),
+      denyInboundEncryptedConnection: (peer) =>
+        standing.isBanned(peer.toString(), options.clock.nowMs()),
     }),
   );
+  return runNetwork({ options, plan, hubs, libp2p, standing, allowedDials });
+}
+
+interface Parts {
+  readonly options: Libp2pNetworkOptions;
+  readonly plan: TransportPlan;
+  readonly hubs: readonly KeptHub[];
+  readonly libp2p: Libp2p;
+  readonly standing: PeerStanding;
+  readonly allowedDials: Set<PeerId>;
+}
+
+function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Parts): Libp2pNetwork {
+  const { role, meshId, clock, random } = options;
   const self = libp2p.peerId.toString();
-  const keeper = createConnectionKeeper({
-    self,
-    hubs,
-    signalling: plan.signalling,
-    degreeMax: role === "hub" ? Number.POSITIVE_INFINITY : DEGREE_MAX,
-    random,
-  });
-  const stopping = new AbortController();
   let state: "new" | "running" | "stopped" = "new";
   let handlers: NetworkHandlers | null = null;
   let gossip: GossipBroadcast | null = null;
-  let wakeTimer: ReturnType<typeof setTimeout> | undefined;
   const undo: (() => void)[] = [];
 
-  const links: FrameLinks = createFrameLinks({
+  const keeper = driveKeeper({
+    libp2p,
+    clock,
+    allowedDials,
+    keeper: createConnectionKeeper({
+      self,
+      hubs,
+      signalling: plan.signalling,
+      degreeMax: role === "hub" ? Number.POSITIVE_INFINITY : DEGREE_MAX,
+      random,
+    }),
+  });
+  const links = createFrameLinks({
     libp2p,
     clock,
     onUp: (peer, connection) => {
       handlers?.peerUp(peer);
-      keep({ type: "carrying", peer: peer.id, connection: connection.id });
+      keeper.handle({ type: "carrying", peer: peer.id, connection: connection.id });
     },
     onDown: (peer) => handlers?.peerDown(peer),
     onFrame: async (peer, bytes) => handlers?.frame(peer, bytes),
     onBroken: (peer, code) => penalise(peer, code),
   });
-
-  function keep(event: KeeperEvent): void {
-    if (state !== "running") return;
-    for (const effect of keeper.handle(event, clock.nowMs())) carryOut(effect);
-  }
-
-  function carryOut(effect: KeeperEffect): void {
-    switch (effect.type) {
-      case "dial":
-        void dial(effect.peer, effect.addresses);
-        return;
-      case "close":
-        void closeConnection(effect.connection);
-        return;
-      case "wake":
-        clearTimeout(wakeTimer);
-        wakeTimer = setTimeout(() => keep({ type: "woken" }), Math.max(0, effect.delayMs));
-    }
-  }
-
-  async function dial(peer: PeerId, addresses: readonly string[]): Promise<void> {
-    allowedDials.add(peer);
-    let outcome: "opened" | "failed" = "failed";
-    for (const address of addresses) {
-      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
-      try {
-        await libp2p.dial(multiaddr(address), { signal });
-        outcome = "opened";
-        break;
-      } catch {
-        // Not there, or not reachable this way: the keeper decides when to try again.
-      }
-    }
-    allowedDials.delete(peer);
-    keep({ type: "dialled", peer, outcome });
-  }
-
-  async function closeConnection(id: string): Promise<void> {
-    const connection = libp2p.getConnections().find((each) => each.id === id);
-    await connection?.close().catch((error: Error) => connection.abort(error));
-  }
+  const connectionsTo = (peer: PeerId): Connection[] =>
+    libp2p.getConnections(peerIdFromString(peer));
 
   function penalise(peer: PeerId, code: MeshErrorCode): void {
     const untilMs = standing.strike(peer, clock.nowMs());
     if (untilMs === null) return;
-    keep({ type: "banned", peer, untilMs });
-    for (const connection of libp2p.getConnections(peerIdFromString(peer))) {
+    keeper.handle({ type: "banned", peer, untilMs });
+    for (const connection of connectionsTo(peer)) {
       connection.abort(new MeshError(code, "too many bad frames"));
     }
   }
 
-  async function judge(from: PeerId, bytes: Uint8Array): Promise<"accept" | "ignore" | "reject"> {
+  async function judge(from: PeerId, bytes: Uint8Array): Promise<BroadcastVerdict> {
     const verdict = (await handlers?.broadcast(from, bytes)) ?? "ignore";
     if (verdict === "reject") penalise(from, "ERR_NOT_CANONICAL");
     return verdict;
-  }
-
-  function listenToLibp2p(): void {
-    const opened = ({ detail }: CustomEvent<Connection>): void => {
-      keep({
-        type: "opened",
-        connection: {
-          id: detail.id,
-          peer: detail.remotePeer.toString(),
-          path: isDirect(detail) ? "direct" : "relayed",
-          openedBy: detail.direction === "outbound" ? "us" : "them",
-          relay: relayOf(detail),
-        },
-      });
-      links.open();
-    };
-    const closed = ({ detail }: CustomEvent<Connection>): void => {
-      keep({ type: "closed", connection: detail.id });
-      links.open();
-    };
-    libp2p.addEventListener("connection:open", opened);
-    libp2p.addEventListener("connection:close", closed);
-    libp2p.addEventListener("peer:discovery", ({ detail: { id, multiaddrs } }) => {
-      const addresses = multiaddrs.map((address) => `${address.toString()}/p2p/${id.toString()}`);
-      keep({ type: "found", peer: id.toString(), addresses });
-    });
-    undo.push(() => {
-      libp2p.removeEventListener("connection:open", opened);
-      libp2p.removeEventListener("connection:close", closed);
-    });
-  }
-
-  function housekeeping(): void {
-    links.open();
-    gossip?.heal((peer) => newestFirst(libp2p.getConnections(peerIdFromString(peer)))[0]);
   }
 
   async function start(given: NetworkHandlers): Promise<void> {
@@ -231,7 +177,6 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     state = "running";
     handlers = given;
     undo.push(plan.prepare());
-    listenToLibp2p();
     await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
     try {
       await libp2p.start();
@@ -240,37 +185,38 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
       throw new MeshError("ERR_NETWORK", "cannot listen", { cause });
     }
     if (options.gossip === "on") {
-      gossip = createGossipBroadcast(libp2p.services["pubsub"] as GossipSub, topic, judge);
+      const pubsub = libp2p.services["pubsub"] as GossipSub;
+      gossip = createGossipBroadcast(pubsub, gossipTopic(meshId), judge);
     }
-    const interval = setInterval(housekeeping, HOUSEKEEPING_MS);
-    undo.push(() => clearInterval(interval), plan.onNetworkChange(networkChanged));
-    keep({ type: "woken" });
+    const housekeeping = setInterval(() => {
+      links.open();
+      gossip?.heal((peer) => newestFirst(connectionsTo(peer))[0]);
+    }, HOUSEKEEPING_MS);
+    undo.push(() => clearInterval(housekeeping), plan.onNetworkChange(networkChanged));
+    keeper.handle({ type: "woken" });
   }
 
   function networkChanged(): void {
-    keep({ type: "networkChanged" });
+    keeper.handle({ type: "networkChanged" });
   }
 
   async function stop(): Promise<void> {
     if (state === "stopped") return;
-    links.stop();
     state = "stopped";
-    stopping.abort();
-    clearTimeout(wakeTimer);
+    links.stop();
+    keeper.stop();
     gossip?.stop();
     for (const each of undo.splice(0)) each();
-    await libp2p.stop();
+    await settled(Promise.resolve(libp2p.stop()), STOP_TIMEOUT_MS);
     handlers = null;
   }
 
   function linksNow(): readonly NetworkPeer[] {
-    const peers = new Map<PeerId, NetworkPeer>();
-    for (const connection of libp2p.getConnections()) {
-      const id = connection.remotePeer.toString();
-      if (!isDirect(connection)) peers.set(id, { id, link: "relayed" });
-    }
-    for (const [id, { kind }] of links.all()) peers.set(id, { id, link: kind });
-    return [...peers.values()];
+    const relayed = libp2p.getConnections().filter((connection) => !isDirect(connection));
+    const peers = new Map<PeerId, LinkKind>();
+    for (const { remotePeer } of relayed) peers.set(remotePeer.toString(), "relayed");
+    for (const [id, { kind }] of links.all()) peers.set(id, kind);
+    return [...peers].map(([id, link]) => ({ id, link }));
   }
 
   return {
@@ -280,7 +226,7 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     send: async (to, frame) => links.link(to)?.frames.send(frame),
     broadcast: async (bytes) => (gossip === null ? 0 : gossip.publish(bytes)),
     penalise,
-    suggestPeers: (via, peers) => keep({ type: "suggested", via, peers }),
+    suggestPeers: (via, peers) => keeper.handle({ type: "suggested", via, peers }),
     links: linksNow,
     addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
     roundTripMs: (peer) => links.link(peer)?.connection.rtt ?? null,
@@ -290,6 +236,14 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
       return { unsent: frames?.unsentBytes() ?? 0, unhandled: frames?.unhandledBytes() ?? 0 };
     },
   };
+}
+
+async function settled(promise: Promise<void>, timeoutMs: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
 }
 
 function libp2pOptions(

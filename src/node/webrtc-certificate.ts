@@ -6,6 +6,7 @@
  * @module
  */
 
+// oxlint-disable-next-line import/no-unassigned-import -- @peculiar/x509 needs it loaded first
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { sha256 } from "@noble/hashes/sha2.js";

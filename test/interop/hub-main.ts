@@ -2,6 +2,7 @@
  * A hub in a process of its own, driven by the test over IPC: it can be killed, and libdatachannel
  * survives only one `webrtc-direct` listener per process.
  */
+// oxlint-disable-next-line import/no-unassigned-import -- patches globals
 import "../../src/cli/node20-polyfills.ts";
 import { createLibp2pNetwork, type Libp2pNetworkOptions } from "../../src/node/libp2p-network.ts";
 import type { Network, NetworkPeer } from "../../src/seams.ts";
@@ -91,7 +92,6 @@ async function main(changes: Partial<Libp2pNetworkOptions>): Promise<void> {
   tell({ type: "ready", self: network.self });
 }
 
-// oxlint-disable-next-line unicorn/prefer-top-level-await -- bundled as one chunk
 void main(
   JSON.parse(process.argv[2] ?? "{}", (key, value: unknown) =>
     key === "secretKey" ? Uint8Array.from(Buffer.from(value as string, "base64")) : value,

@@ -23,6 +23,11 @@ export interface HubProcesses {
   readonly close: () => Promise<void>;
 }
 
+interface Pending {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** Bundles the hub's program (Node 20 runs no TypeScript). `close` kills what still runs. */
 export async function prepareHubs(): Promise<HubProcesses> {
   const root = join(import.meta.dirname, "../..");
@@ -68,21 +73,21 @@ async function startHub(
   const child = fork(program, [JSON.stringify({ ...given, secretKey: key })], {
     serialization: "advanced",
   });
-  const results = new Map<number, PromiseWithResolvers<unknown>>();
+  const results = new Map<number, Pending>();
   let calls = 0;
   let handlers: NetworkHandlers | null = null;
   let links: readonly NetworkPeer[] = [];
 
-  const post = (call: HubCall): void => {
-    if (child.connected) child.send(call);
+  const post = (message: HubCall): void => {
+    if (child.connected) child.send(message);
   };
   function call(make: (id: number) => HubCall): Promise<unknown> {
     if (!child.connected) return Promise.reject(new Error("the hub is gone"));
     const id = calls++;
-    const result = Promise.withResolvers<unknown>();
-    results.set(id, result);
-    post(make(id));
-    return result.promise;
+    return new Promise((resolve, reject) => {
+      results.set(id, { resolve, reject });
+      post(make(id));
+    });
   }
 
   async function onEvent(event: HubEvent): Promise<void> {

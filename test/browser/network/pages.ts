@@ -60,6 +60,8 @@ export async function openPages(): Promise<Pages> {
   };
 }
 
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
+
 async function closeServer(server: Server): Promise<void> {
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
@@ -94,7 +96,6 @@ async function openPage(
   const { clock: _clock, random: _random, secretKey, ...rest } = networkOptions({ hubs });
   const options: PageOptions = { ...rest, secretKey: Buffer.from(secretKey).toString("base64") };
   const self = await page.evaluate((given) => globalThis.page.create(given), options);
-  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
   return {
     self,
     page,

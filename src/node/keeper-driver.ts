@@ -1,0 +1,123 @@
+/**
+ * Carries out what `connection-keeper.ts` decides, and tells it what happened in libp2p.
+ *
+ * @module
+ */
+
+import type { Connection, Libp2p, PeerInfo } from "@libp2p/interface";
+import { multiaddr } from "@multiformats/multiaddr";
+import type { PeerId } from "../protocol/ids.ts";
+import type { Clock } from "../seams.ts";
+import type { ConnectionKeeper, KeeperEffect, KeeperEvent } from "./connection-keeper.ts";
+import { isDirect, relayOf } from "./link-kind.ts";
+
+/** One try of one address. A WebRTC dial over a relay takes 0.2 s on a LAN, 2 s on a busy page. */
+export const DIAL_TIMEOUT_MS = 6_000;
+
+export interface KeeperDriverOptions {
+  readonly libp2p: Libp2p;
+  readonly keeper: ConnectionKeeper;
+  readonly clock: Clock;
+  /** Filled with the peers being dialled: the connection gater lets no other dial pass. */
+  readonly allowedDials: Set<PeerId>;
+}
+
+export interface KeeperDriver {
+  readonly handle: (event: KeeperEvent) => void;
+  /** Ends the dials under way; events have no effect afterwards. */
+  readonly stop: () => void;
+}
+
+/** Listens at once; call before libp2p starts. */
+export function driveKeeper(options: KeeperDriverOptions): KeeperDriver {
+  const { libp2p, keeper, clock, allowedDials } = options;
+  const stopping = new AbortController();
+  let wakeTimer: ReturnType<typeof setTimeout> | undefined;
+
+  function handle(event: KeeperEvent): void {
+    if (stopping.signal.aborted) return;
+    for (const effect of keeper.handle(event, clock.nowMs())) carryOut(effect);
+  }
+
+  function carryOut(effect: KeeperEffect): void {
+    switch (effect.type) {
+      case "dial":
+        void dial(effect.peer, effect.addresses);
+        return;
+      case "close":
+        void closeConnection(libp2p, effect.connection);
+        return;
+      case "wake":
+        clearTimeout(wakeTimer);
+        wakeTimer = setTimeout(() => handle({ type: "woken" }), Math.max(0, effect.delayMs));
+    }
+  }
+
+  async function dial(peer: PeerId, addresses: readonly string[]): Promise<void> {
+    allowedDials.add(peer);
+    const isOpened = await dialFirst(libp2p, addresses, stopping.signal);
+    allowedDials.delete(peer);
+    handle({ type: "dialled", peer, outcome: isOpened ? "opened" : "failed" });
+  }
+
+  const opened = ({ detail }: CustomEvent<Connection>): void => handle(openedEvent(detail));
+  const closed = ({ detail }: CustomEvent<Connection>): void =>
+    handle({ type: "closed", connection: detail.id });
+  const found = ({ detail: { id, multiaddrs } }: CustomEvent<PeerInfo>): void => {
+    const peer = id.toString();
+    const addresses = multiaddrs.map((address) => withPeer(address.toString(), peer));
+    handle({ type: "found", peer, addresses });
+  };
+  libp2p.addEventListener("connection:open", opened);
+  libp2p.addEventListener("connection:close", closed);
+  libp2p.addEventListener("peer:discovery", found);
+
+  return {
+    handle,
+    stop: () => {
+      stopping.abort();
+      clearTimeout(wakeTimer);
+      libp2p.removeEventListener("connection:open", opened);
+      libp2p.removeEventListener("connection:close", closed);
+      libp2p.removeEventListener("peer:discovery", found);
+    },
+  };
+}
+
+const openedEvent = (connection: Connection): KeeperEvent => ({
+  type: "opened",
+  connection: {
+    id: connection.id,
+    peer: connection.remotePeer.toString(),
+    path: isDirect(connection) ? "direct" : "relayed",
+    openedBy: connection.direction === "outbound" ? "us" : "them",
+    relay: relayOf(connection),
+  },
+});
+
+const withPeer = (address: string, peer: PeerId): string =>
+  address.includes("/p2p/") ? address : `${address}/p2p/${peer}`;
+
+/** One after the other: side by side they would end in several connections. */
+async function dialFirst(
+  libp2p: Libp2p,
+  addresses: readonly string[],
+  stopping: AbortSignal,
+): Promise<boolean> {
+  for (const address of addresses) {
+    if (stopping.aborted) return false;
+    const signal = AbortSignal.any([stopping, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
+    try {
+      await libp2p.dial(multiaddr(address), { signal });
+      return true;
+    } catch {
+      // Not there, or not reachable this way: the keeper decides when to try again.
+    }
+  }
+  return false;
+}
+
+async function closeConnection(libp2p: Libp2p, id: string): Promise<void> {
+  const connection = libp2p.getConnections().find((each) => each.id === id);
+  await connection?.close().catch((error: Error) => connection.abort(error));
+}
