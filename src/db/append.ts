@@ -138,7 +138,7 @@ function admit(
   if (known !== null && known !== author) return refused("ERR_FORK");
   let chain = state.chains.get(header.site, header.stream);
   if (chain === undefined) {
-    if ([...state.chains.all()].length >= AUTHORS_MAX) {
+    if (state.chains.count() >= AUTHORS_MAX) {
       return { outcome: { verdict: "later", code: "ERR_BUSY" }, chain: null };
     }
     chain = state.chains.add(engine, header.site, author, header.stream);

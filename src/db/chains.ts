@@ -50,6 +50,7 @@ export interface Chain {
 
 export interface Chains {
   readonly all: () => IterableIterator<Chain>;
+  readonly count: () => number;
   readonly get: (site: SiteId, stream: Stream) => Chain | undefined;
   /** The author is known to the log from then on. */
   readonly add: (engine: Engine, site: SiteId, key: PublicKey, stream: Stream) => Chain;
@@ -113,6 +114,7 @@ export function loadChains(engine: Engine, own: SiteId, released: () => OwnHead)
 
   return {
     all: () => byKey.values(),
+    count: () => byKey.size,
     get: (site, stream) => byKey.get(authorStream({ site, stream })),
     authorOf: (site) => authors.get(site)?.key ?? null,
     add: (into, site, key, stream) => {

@@ -22,7 +22,7 @@ export interface DatabaseFile {
    * happened: rolled back, sync bit cleared, or reopened when the engine cannot be trusted.
    */
   readonly transact: <T>(work: (engine: Engine) => T | Promise<T>) => Promise<T>;
-  /** Opens another engine when this one has trapped. */
+  /** Opens another engine when this one cannot be used. */
   readonly recover: () => Promise<void>;
   /** Switches to another generation of the storage, written by `rebuild`. */
   readonly switchTo: (generation: number) => Promise<void>;
@@ -57,9 +57,16 @@ export async function openDatabaseFile(
     throw error;
   }
 
+  // Until a reopening succeeds every call tries again: a full disk may have room by then.
+  let broken = false;
   const reopen = async (): Promise<void> => {
+    broken = true;
     engine.close();
     engine = await openGeneration(storage, wasm, storage.generation());
+    broken = false;
+  };
+  const recover = async (): Promise<void> => {
+    if (broken || engine.trapped()) await reopen();
   };
   const rollBack = async (): Promise<void> => {
     if (engine.trapped()) return reopen();
@@ -72,10 +79,9 @@ export async function openDatabaseFile(
   };
   const file: DatabaseFile = {
     engine: () => engine,
-    recover: async () => {
-      if (engine.trapped()) await reopen();
-    },
+    recover,
     transact: async (work) => {
+      await recover();
       let result;
       try {
         engine.prepare("BEGIN IMMEDIATE").run();

@@ -71,6 +71,7 @@ function createReplicaDatabase(
 
   const read = <T>(run: (engine: Engine) => T): Promise<T> =>
     mutex.run(async () => {
+      await file.recover();
       try {
         return run(file.engine());
       } finally {

@@ -1,55 +1,18 @@
 import { expect, test } from "vitest";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
-import { type AppSchema, checkSchema } from "../../src/db/schema.ts";
-import { packKey } from "../../src/db/packed-key.ts";
+import { checkSchema } from "../../src/db/schema.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
-import { toHex } from "../../src/protocol/ids.ts";
 import { decodePayload } from "../../src/protocol/payload.ts";
-import type { SqlValue, StoredValue } from "../../src/protocol/values.ts";
 import type { Random } from "../../src/seams.ts";
 import { randomTransaction } from "../fixtures/random-history.ts";
 import { ANIMALS, changesetsOf, openReplica, pull, syncAll } from "../fixtures/replicas.ts";
-import { isAlive, mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
+import { mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
+import { rowsOf, rowsOfModel } from "../model/shown-rows.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 const SEEDS = Number(process.env["DB_SEEDS"] ?? 12);
 const FIRST_SEED = Number(process.env["DB_SEED"] ?? 1);
-
-/** What a table shows, with storage classes, by table number and packed key. */
-async function rowsOf(db: ReplicaDatabase, schema: AppSchema): Promise<Map<string, unknown>> {
-  const shown = new Map<string, unknown>();
-  for (const [number, { name, keys, columns }] of schema.tables.entries()) {
-    const cells = columns.flatMap((column) => (column === null ? [] : [column]));
-    const all = [...keys, ...cells].flatMap((column) => [column.name, `typeof(${column.name})`]);
-    for (const row of await db.query(`SELECT ${all.join(", ")} FROM ${name}`)) {
-      const stored = (column: string): StoredValue => {
-        const value = row[column] as SqlValue;
-        return row[`typeof(${column})`] === "integer" ? BigInt(value as number) : value;
-      };
-      const key = toHex(packKey(keys.map((column) => stored(column.name))));
-      shown.set(`${number}/${key}`, Object.fromEntries(cells.map((c) => [c.name, stored(c.name)])));
-    }
-  }
-  return shown;
-}
-
-/** What the model shows; a cell nobody wrote in this life of the row has its default. */
-function rowsOfModel(model: ModelTables, schema: AppSchema): Map<string, unknown> {
-  const defaults: Record<string, StoredValue> = { count: 0n, note: "" };
-  const shown = new Map<string, unknown>();
-  for (const [place, row] of model) {
-    if (!isAlive(row)) continue;
-    const { columns } = schema.tables[Number(place.split("/")[0])] as AppSchema["tables"][number];
-    const cells = columns.flatMap((column) => {
-      if (column === null) return [];
-      const cell = row.cells.get(column.number);
-      return [[column.name, cell === undefined ? (defaults[column.name] ?? null) : cell.value]];
-    });
-    shown.set(place, Object.fromEntries(cells));
-  }
-  return shown;
-}
 
 async function deliverSome(replicas: readonly ReplicaDatabase[], random: Random): Promise<void> {
   const from = replicas[random.below(replicas.length)] as ReplicaDatabase;

@@ -62,7 +62,7 @@ const VOID: IngestOutcome = { verdict: "void", code: "ERR_ROWS_INVALID" };
 const NEWER: IngestOutcome = { verdict: "parked", code: "ERR_SCHEMA_NEWER" };
 const UNKNOWN_ENCODING: IngestOutcome = { verdict: "parked", code: "ERR_ENCODING_UNKNOWN" };
 
-const cases: readonly (readonly [string, Uint8Array, IngestOutcome, ForgeOptions?])[] = [
+const cases: [string, Uint8Array, IngestOutcome, ForgeOptions?][] = [
   // Traps of the WebAssembly.
   ["key NULL", key("0105"), VOID],
   ["key of no bytes", key(""), VOID],
