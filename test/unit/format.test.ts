@@ -349,6 +349,7 @@ describe("join links", () => {
     damaged.push(`#join=${"A".repeat(20_000)}`, link.replace("#join=", "#join=%"));
     const trailing = { ...genesis, bodyBytes: bytes(...bodyBytes, 0) };
     damaged.push(inviteLink({ ...invite, genesis: trailing }, "https://app.example/"));
+    damaged.push(inviteLink(invite, `https://${"a".repeat(16 * 1024)}.example/`));
     const hubs = Array.from({ length: 17 }, () => "/ip4/10.0.0.1/tcp/80/ws");
     damaged.push(inviteLink({ ...invite, hubs }, "https://app.example/"));
     for (const text of damaged) {
