@@ -95,7 +95,8 @@ export function createWants(options: WantsOptions): Wants {
   /** Since when, and with how many bytes, the oldest want is being answered. */
   let turn = { sinceMs: 0, progressMs: 0, bytes: 0 };
 
-  const asking = () => [...wants.values()].filter(({ state }) => state === "asking");
+  const asking = () =>
+    wants.size === 0 ? [] : [...wants.values()].filter(({ state }) => state === "asking");
 
   const backedOff = (key: AuthorStream, nowMs: number) =>
     (backoffByKey.get(key)?.untilMs ?? 0) > nowMs;

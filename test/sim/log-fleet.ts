@@ -1,17 +1,16 @@
 /** Devices whose replica is a bare log: many and fast. */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { toHex } from "../../src/protocol/ids.ts";
-import { authorStream, type AuthorStream } from "../../src/protocol/version-vector.ts";
+import { authorStream } from "../../src/protocol/version-vector.ts";
 import type { Random } from "../../src/seams.ts";
-import { createNobleEd25519 } from "../../src/signing/ed25519-noble.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
 import { createSigner } from "../../src/signing/verified-changeset.ts";
 import { meshId } from "../../src/protocol/ids.ts";
+import { simEd25519 } from "./ed25519.ts";
 import { createLogDisk, type LogDisk, openMemoryLog } from "./memory-log.ts";
 import type { SimDevice } from "./sim-node.ts";
 import type { Fleet } from "./simulate.ts";
 
-export const simEd25519 = createNobleEd25519({ pause: async () => {} });
 export const simMesh = meshId("5a".repeat(32));
 
 /** One in eight transactions is too large to be broadcast, one in forty for one frame. */
@@ -55,7 +54,7 @@ export async function createLogFleet(count: number, random: Random): Promise<Fle
 function hashOfLog({ changesets }: LogDisk): string {
   const hash = sha256.create();
   for (const key of [...changesets.keys()].sort()) {
-    const versions = changesets.get(key as AuthorStream) ?? new Map();
+    const versions = changesets.get(key) ?? new Map();
     for (const version of [...versions.keys()].sort((a, b) => a - b)) {
       const { header, headerHash } = versions.get(version);
       hash.update(new TextEncoder().encode(`${authorStream(header)} ${version} ${headerHash}\n`));

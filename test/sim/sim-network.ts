@@ -28,7 +28,7 @@ export interface Traffic {
 }
 
 export interface SimNetwork {
-  readonly node: (id: PeerId) => Network;
+  readonly join: (id: PeerId) => Network;
   /** The node is gone, its links too, without a word. */
   readonly crash: (id: PeerId) => void;
   readonly connect: (a: PeerId, b: PeerId, quality: LinkQuality) => void;
@@ -94,8 +94,6 @@ export function createSimNetwork(
   let faults: BroadcastFaults = { lossPercent: 0, doublePercent: 0, delayMs: 0 };
   let trace = 0x811c9dc5;
 
-  const linkKey = (a: PeerId, b: PeerId) => (a < b ? `${a} ${b}` : `${b} ${a}`);
-
   function record(kind: number, from: PeerId, to: PeerId, bytes: Uint8Array): void {
     const words = [
       kind,
@@ -120,16 +118,6 @@ export function createSimNetwork(
     tellUp(link, a, b, random.below(5));
     tellUp(link, b, a, random.below(5));
   }
-
-  const direction = (from: PeerId, to: PeerId): Direction => ({
-    from,
-    to,
-    queue: [],
-    waiting: [],
-    queuedBytes: 0,
-    freeMs: 0,
-    isDelivering: false,
-  });
 
   function tellUp(link: SimLink, at: PeerId, peer: PeerId, delayMs: number): void {
     world.at(delayMs, () => {
@@ -232,7 +220,7 @@ export function createSimNetwork(
     });
   }
 
-  function node(id: PeerId): Network {
+  function join(id: PeerId): Network {
     const own: SimNode = { id, handlers: null, seen: new Set(), links: new Map() };
     nodes.set(id, own);
     const isAlive = () => nodes.get(id) === own;
@@ -258,7 +246,7 @@ export function createSimNetwork(
   }
 
   return {
-    node,
+    join,
     crash: (id) => {
       const gone = nodes.get(id);
       if (gone === undefined) return;
@@ -278,3 +266,15 @@ export function createSimNetwork(
     trace: () => (trace >>> 0).toString(16),
   };
 }
+
+const linkKey = (a: PeerId, b: PeerId) => (a < b ? `${a} ${b}` : `${b} ${a}`);
+
+const direction = (from: PeerId, to: PeerId): Direction => ({
+  from,
+  to,
+  queue: [],
+  waiting: [],
+  queuedBytes: 0,
+  freeMs: 0,
+  isDelivering: false,
+});

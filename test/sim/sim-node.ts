@@ -7,7 +7,7 @@ import type { MeshId, PeerId, SiteId } from "../../src/protocol/ids.ts";
 import { INGEST_BYTES_MAX } from "../../src/protocol/limits.ts";
 import { decodeMessage } from "../../src/protocol/messages.ts";
 import { type AuthorStream, authorStream } from "../../src/protocol/version-vector.ts";
-import type { Network, Random, ReplicaStore } from "../../src/seams.ts";
+import type { IngestItem, IngestOutcome, Network, Random, ReplicaStore } from "../../src/seams.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import type { World } from "./world.ts";
 
@@ -28,6 +28,13 @@ export interface SimDevice {
   readonly open: () => Promise<SimReplica>;
 }
 
+/** Of changesets; those ingested and those known on arrival by how they came. */
+export interface SimCounts {
+  written: number;
+  readonly ingested: Record<IngestItem["type"], number>;
+  readonly duplicates: Record<IngestItem["type"], number>;
+}
+
 export interface SimNode {
   readonly device: SimDevice;
   readonly isUp: () => boolean;
@@ -38,7 +45,7 @@ export interface SimNode {
   readonly drive: () => Drive | null;
   readonly replica: () => SimReplica | null;
   /** Over all lives. */
-  readonly counts: { written: number; ingested: number; duplicates: number };
+  readonly counts: SimCounts;
 }
 
 /** Unanswered wants one peer may have of us: `WANTS_KNOWN_MAX`. */
@@ -52,7 +59,11 @@ export function createSimNode(
   random: Random,
   mesh: MeshId,
 ): SimNode {
-  const counts = { written: 0, ingested: 0, duplicates: 0 };
+  const counts: SimCounts = {
+    written: 0,
+    ingested: { run: 0, broadcast: 0 },
+    duplicates: { run: 0, broadcast: 0 },
+  };
   let life = 0;
   let replica: SimReplica | null = null;
   let running: Drive | null = null;
@@ -64,7 +75,7 @@ export function createSimNode(
     const isAlive = () => life === now;
     const store = storeOf(opened.store, isAlive);
     const started = await drive({
-      network: networkOf(net.node(device.id)),
+      network: networkOf(net.join(device.id)),
       store,
       clock: world.clock,
       timers: { after: (ms, run) => world.timers.after(ms, () => isAlive() && run()) },
@@ -78,6 +89,11 @@ export function createSimNode(
     running = started;
   }
 
+  function count(type: IngestItem["type"], verdict: IngestOutcome["verdict"]): void {
+    if (verdict === "known") counts.duplicates[type] += 1;
+    else if (verdict !== "later") counts.ingested[type] += 1;
+  }
+
   /** The world waits for the store; a dead device hears nothing more from it. */
   function storeOf(store: ReplicaStore, isAlive: () => boolean): ReplicaStore {
     const heads = new Map<AuthorStream, number>();
@@ -89,12 +105,11 @@ export function createSimNode(
       mesh: store.mesh,
       vector: () => call(store.vector()),
       ingest: async (items) => {
-        const outcomes = await call(store.ingest(items));
-        for (const { verdict } of outcomes.flat()) {
-          if (verdict === "known") counts.duplicates += 1;
-          else if (verdict !== "later") counts.ingested += 1;
+        const answers = await call(store.ingest(items));
+        for (const [i, outcomes] of answers.entries()) {
+          for (const { verdict } of outcomes) count(items[i]?.type ?? "run", verdict);
         }
-        return outcomes;
+        return answers;
       },
       read: (range, bytesMax) => call(store.read(range, bytesMax)),
       offer: (mode) => call(store.offer(mode)),
@@ -103,7 +118,8 @@ export function createSimNode(
           if (!isAlive()) return;
           for (const entry of change.entries) {
             const key = authorStream(entry);
-            if (entry.head < (heads.get(key) ?? 0)) throw new Error(`[AE1] ${device.id} ${key}`);
+            if (entry.head < (heads.get(key) ?? 0))
+              throw new Error(`${device.id} went back in ${key}`);
             heads.set(key, entry.head);
           }
           listener(change);
@@ -115,9 +131,9 @@ export function createSimNode(
   function networkOf(network: Network): Network {
     const unanswered = new Map<PeerId, number>();
     const add = (peer: PeerId, more: number) => {
-      const count = (unanswered.get(peer) ?? 0) + more;
-      if (count > WANTS_MAX) throw new Error(`[AE3] ${device.id} has ${count} wants at ${peer}`);
-      unanswered.set(peer, count);
+      const wants = (unanswered.get(peer) ?? 0) + more;
+      if (wants > WANTS_MAX) throw new Error(`${device.id} has ${wants} wants at ${peer}`);
+      unanswered.set(peer, wants);
     };
     return {
       ...network,
@@ -143,7 +159,7 @@ export function createSimNode(
 
   world.onStep(() => {
     const intakeBytes = running?.status().intakeBytes ?? 0;
-    if (intakeBytes > INGEST_BYTES_MAX) throw new Error(`[AE6] ${device.id} holds ${intakeBytes}`);
+    if (intakeBytes > INGEST_BYTES_MAX) throw new Error(`${device.id} holds ${intakeBytes} bytes`);
   });
 
   return {

@@ -33,8 +33,13 @@ export interface SimReport {
   readonly convergeMs: number;
   readonly frames: number;
   readonly frameBytes: number;
-  /** Deliveries of changesets that the receiver held already, for each first delivery. */
-  readonly duplicateShare: number;
+  /** Changesets brought by anti-entropy and by gossip, the first time and again. */
+  readonly runs: number;
+  readonly runsAgain: number;
+  readonly broadcasts: number;
+  readonly broadcastsAgain: number;
+  /** By type byte of `protocol/messages.ts`. */
+  readonly framesByType: readonly number[];
 }
 
 /** After the faults: enough for every backoff and lease to run out twice. */
@@ -95,11 +100,11 @@ function planFaults(
       world.at(startMs + 500 + random.below(10_000), () => join(net, a, b, drawQuality(random)));
     }
   }
-  for (let i = 10 + random.below(40); i > 0; i--) at(() => spawn(pick().write()));
+  for (let i = 8 + random.below(30); i > 0; i--) at(() => spawn(pick().write()));
   for (let i = random.below(3); i > 0; i--) {
     at(() => {
       const writer = pick();
-      for (let j = 0; j < 20; j++) spawn(writer.write());
+      for (let j = 0; j < 12; j++) spawn(writer.write());
     });
   }
   for (let i = random.below(4); i > 0; i--) at(() => spawn(restart(pick(), world, random)));
@@ -217,11 +222,10 @@ function report(
     convergeMs: world.clock.nowMs() - peaceMs,
     frames: net.traffic.frames,
     frameBytes: net.traffic.frameBytes,
-    duplicateShare:
-      sum(({ duplicates }) => duplicates) /
-      Math.max(
-        1,
-        sum((c) => c.ingested),
-      ),
+    runs: sum(({ ingested }) => ingested.run),
+    runsAgain: sum(({ duplicates }) => duplicates.run),
+    broadcasts: sum(({ ingested }) => ingested.broadcast),
+    broadcastsAgain: sum(({ duplicates }) => duplicates.broadcast),
+    framesByType: net.traffic.framesByType,
   };
 }

@@ -43,9 +43,10 @@ export function createWorld(): World {
   }
 
   async function rest(): Promise<void> {
-    do {
+    for (;;) {
       await new Promise((resolve) => void setImmediate(resolve));
-    } while (working > 0);
+      if (working === 0) return;
+    }
   }
 
   async function busy<T>(work: Promise<T>): Promise<T> {

@@ -1,0 +1,108 @@
+/**
+ * Devices as they are: the real database in memory, the real signatures, random transactions over
+ * few keys, and the model of what merging means.
+ */
+import { checkSchema } from "../../src/db/schema.ts";
+import { createMemoryStorage } from "../../src/db/storage-memory.ts";
+import type { Storage } from "../../src/db/storage.ts";
+import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
+import { openReplica, type Replica } from "../../src/node/replica.ts";
+import { decodeRun } from "../../src/protocol/changeset-run.ts";
+import { decodePayload } from "../../src/protocol/payload.ts";
+import type { Random } from "../../src/seams.ts";
+import { createKeyPair } from "../../src/signing/keys.ts";
+import { randomStatements } from "../fixtures/random-history.ts";
+import { ANIMALS, INVITE, MESH } from "../fixtures/replicas.ts";
+import { mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
+import { rowsOf, rowsOfModel } from "../model/shown-rows.ts";
+import { simEd25519 } from "./ed25519.ts";
+import type { SimDevice, SimReplica } from "./sim-node.ts";
+import type { Fleet } from "./simulate.ts";
+import type { World } from "./world.ts";
+
+const animals = compileSqliteInNode().then((wasm) => checkSchema(ANIMALS, wasm));
+/** Above one frame: travels in parts. */
+const PHOTO_BYTES = 300_000;
+
+export async function createSqlFleet(count: number, random: Random, world: World): Promise<Fleet> {
+  const devices: SimDevice[] = [];
+  for (let i = 0; i < count; i++) {
+    const secret = random.bytes(32);
+    const { siteId } = await createKeyPair(simEd25519, secret);
+    const storage = createMemoryStorage();
+    devices.push({
+      id: `n${i}`,
+      site: siteId,
+      open: () => openSqlReplica(storage, secret, random, world),
+    });
+  }
+  return { mesh: MESH, devices };
+}
+
+async function openSqlReplica(
+  storage: Storage,
+  secret: Uint8Array<ArrayBuffer>,
+  random: Random,
+  world: World,
+): Promise<SimReplica> {
+  const replica = await openReplica({
+    storage,
+    wasm: await compileSqliteInNode(),
+    schema: ANIMALS,
+    ed25519: simEd25519,
+    clock: world.clock,
+    // The key is the only thing a replica draws.
+    random: { ...random, bytes: () => secret },
+  });
+  await replica.bindMesh(MESH, INVITE);
+  return {
+    store: replica,
+    write: () => write(replica, random),
+    stateHash: async () => {
+      await checkModel(replica);
+      return replica.stateHash();
+    },
+    close: replica.close,
+  };
+}
+
+async function write({ db }: Replica, random: Random): Promise<void> {
+  const statements = randomStatements(random);
+  const photo = random.below(30) === 0 ? new Uint8Array(PHOTO_BYTES) : null;
+  photo?.set(random.bytes(16));
+  await db.transaction(async (tx) => {
+    for (const { sql, params } of statements) await tx.exec(sql, params);
+    if (photo !== null)
+      await tx.exec("UPDATE animal SET photo = ? WHERE id = (SELECT min(id) FROM animal)", [photo]);
+  });
+}
+
+/** The tables are what the model makes of the log. */
+async function checkModel(replica: Replica): Promise<void> {
+  const schema = await animals;
+  const model: ModelTables = new Map();
+  for (const { site, stream, head } of await replica.vector()) {
+    for (let first: number | null = 1; first !== null;) {
+      const range = { site, stream, first, last: head };
+      const { runs, next } = await replica.read(range, 1024 * 1024);
+      for (const { payload } of runs.flatMap((run) => decodeRun(run).changesets)) {
+        mergeIntoModel(model, decodePayload(payload));
+      }
+      first = next;
+    }
+  }
+  const shown = await rowsOf(replica.db, schema);
+  const expected = rowsOfModel(model, schema);
+  if (print(shown) !== print(expected)) {
+    throw new Error(`tables differ from the model: ${print(shown)} expected ${print(expected)}`);
+  }
+}
+
+const print = (rows: ReadonlyMap<string, unknown>): string =>
+  JSON.stringify(
+    [...rows].sort(([a], [b]) => (a < b ? -1 : 1)),
+    (_, value: unknown) => {
+      if (typeof value === "bigint") return `${value}n`;
+      return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
+    },
+  );
