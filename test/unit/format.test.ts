@@ -173,6 +173,16 @@ describe("values", () => {
     for (const hex of malformed) refused(() => value(hex));
     for (const lone of ["\ud800", "a\udc00", "\udc00\ud800"]) refused(() => encodeText(lone));
     expect(encodeText("𝄞")).toEqual(fromHex("f09d849e"));
+    for (const [text, hex] of [
+      ["\u007f", "0b7f"],
+      ["\u0080", "13c280"],
+      ["é", "13c3a9"],
+    ] as const) {
+      const writer = new ByteWriter();
+      writeValue(writer, text);
+      expect(writer.finish()).toEqual(fromHex(hex));
+      expect(value(hex)).toBe(text);
+    }
   });
 });
 
@@ -287,7 +297,7 @@ describe("headers, runs, rows", () => {
       decodePayload(encodePayload({ ...oneRow([]), tables: [{ table: number, rows: [row] }] }));
     expect(codeOf(inTable(49))).toBe("accepted");
     overLimit(inTable(50));
-    refused(() => decodePayload(encodePayload({ ...oneRow([]), schemaVersion: 0 })));
+    refused(() => decodePayload(encodePayload({ ...oneRow(["a"]), schemaVersion: 0 })));
   });
 });
 
