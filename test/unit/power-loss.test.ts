@@ -41,14 +41,13 @@ const numbers = (engine: Engine, sql: string): number[] => {
 
 const ROWS_PER_TRANSACTION = 3;
 
-/** Writes until the power goes. @returns the last transaction whose COMMIT returned. */
-const writeUntilDark = (
+const writeForEver = (
   engine: Engine,
   below: (bound: number) => number,
   first: number,
-): number => {
-  let committed = first - 1;
-  for (let tx = first; tx < first + 400; tx += 1) {
+  onCommitted: (tx: number) => void,
+): void => {
+  for (let tx = first; ; tx += 1) {
     engine.prepare("BEGIN IMMEDIATE").run();
     const insert = engine.prepare("INSERT INTO t (tx, x) VALUES (?, hex(randomblob(?)))");
     for (let row = 0; row < ROWS_PER_TRANSACTION; row += 1) {
@@ -57,31 +56,44 @@ const writeUntilDark = (
       insert.run();
     }
     engine.prepare("COMMIT").run();
-    committed = tx;
+    onCommitted(tx);
   }
-  return committed;
+};
+
+/** Runs until the power goes, if it does, and brings it back. */
+const untilDark = async (disk: SimulatedDisk, run: () => Promise<void>): Promise<void> => {
+  try {
+    await run();
+  } catch (error) {
+    if (!isMeshError(error) || !disk.hasLostPower()) throw error;
+  }
+  disk.losePower();
 };
 
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? 40);
 
-// Seed 31: the power went while cr-sqlite set the new database up.
+// Some of them lose the power while cr-sqlite sets the new database up.
 test.each(Array.from({ length: SEEDS }, (_, seed) => seed))("seed %i", async (seed) => {
   const below = random(seed);
   const disk = createSimulatedDisk(below);
   let acknowledged = 0;
   for (let round = 0; round < 5; round += 1) {
-    let committed = acknowledged;
-    disk.losePowerAfter(below(round === 0 ? 400 : 2_500));
-    try {
-      // The power may also go while it recovers.
+    // Often soon: while cr-sqlite sets up.
+    disk.losePowerAfter(below(below(2) === 0 ? 100 : 1_500));
+    await untilDark(disk, async () => {
       const engine = await open(disk);
-      [committed = 0] = numbers(engine, "SELECT coalesce(max(tx), 0) FROM t");
-      acknowledged = committed;
-      acknowledged = writeUntilDark(engine, below, committed + 1);
-    } catch (error) {
-      if (!isMeshError(error) || !disk.hasLostPower()) throw error;
+      const [committed = 0] = numbers(engine, "SELECT coalesce(max(tx), 0) FROM t");
+      writeForEver(engine, below, committed + 1, (tx) => {
+        acknowledged = tx;
+      });
+    });
+    // And again while it recovers from the first time.
+    for (let again = below(4); again > 0; again -= 1) {
+      disk.losePowerAfter(below(60));
+      await untilDark(disk, async () => {
+        await open(disk);
+      });
     }
-    disk.losePower();
     const engine = await open(disk);
     const [last = 0, rows] = numbers(engine, "SELECT coalesce(max(tx), 0), count(*) FROM t");
     expect(last).toBeGreaterThanOrEqual(acknowledged);

@@ -53,8 +53,10 @@ export const createSimulatedDisk = (below: (bound: number) => number): Simulated
       apply(seen, operation);
     };
     const crash = (): void => {
+      // From "half of it" to "nearly all": the worst is a commit that looks whole and is not.
+      const lostIn = [2, 8, 32][below(3)] as number;
       for (const operation of pending) {
-        for (const part of sectors(operation)) if (below(2) === 0) apply(platter, part);
+        for (const part of sectors(operation)) if (below(lostIn) > 0) apply(platter, part);
       }
       pending = [];
       seen = createMemoryDevice();
