@@ -8,6 +8,7 @@ import type { Mesh, MeshStatus } from "rowmesh";
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "./icons.tsx";
+import { Notebooks } from "./notebooks.tsx";
 import { reopenSession } from "./session.ts";
 import { NAME_CHARS_MAX, remember, settings } from "./settings.ts";
 import { attempt, say } from "./toasts.tsx";
@@ -18,6 +19,7 @@ export function DeviceCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Eleme
     <article class="card" aria-labelledby="device-title">
       <h2 id="device-title">This device</h2>
       <NameForm />
+      <Notebooks />
       <dl class="facts">
         <dt>Stored in</dt>
         <dd data-testid="storage" data-kind={status.storage.kind}>

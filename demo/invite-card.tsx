@@ -7,17 +7,23 @@
 import type { Mesh } from "rowmesh";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
+import { inviteLink, parseInviteLink } from "rowmesh/protocol";
 import { encode } from "uqr";
 import { Icon } from "./icons.tsx";
 import { inviteBaseUrl, isLoopback } from "./join-link.ts";
 import { joinByLink } from "./session.ts";
+import { rememberJoinLink, settings } from "./settings.ts";
 import { Problem } from "./sheet.tsx";
 import { attempt, say } from "./toasts.tsx";
 
 export function InviteCard(props: { mesh: Mesh }): JSX.Element {
   const [link, setLink] = useState<string | null>(null);
-  const invite = async (): Promise<void> =>
-    setLink(await props.mesh.invite({ role: "writer", baseUrl: inviteBaseUrl() }));
+  const invite = async (): Promise<void> => {
+    const made = await props.mesh.invite({ role: "writer", baseUrl: inviteBaseUrl() });
+    // The first invite founds the mesh: from now on the notebook belongs to it.
+    if (settings.value.notebooks[0].joinLink === null) rememberJoinLink(made);
+    setLink(made);
+  };
   return (
     <article class="card" aria-labelledby="invite-title">
       <h2 id="invite-title">Invite a device</h2>
@@ -48,7 +54,7 @@ function Invite(props: { link: string; onHide: () => void }): JSX.Element {
   };
   return (
     <div class="invite">
-      <QrCode text={link} />
+      <QrCode text={shortLink(link)} />
       {isLoopback() && (
         <p class="quiet">
           This page is open under an address that only works on this device. For others, open it
@@ -78,6 +84,19 @@ function Invite(props: { link: string; onHide: () => void }): JSX.Element {
       </div>
     </div>
   );
+}
+
+/** What phones read well from a screen holds few addresses: those under this page's own come first. */
+const QR_HUBS_MAX = 2;
+
+function shortLink(link: string): string {
+  const invite = parseInviteLink(link);
+  const hubs = [...invite.hubs].sort((one, other) => Number(isHere(other)) - Number(isHere(one)));
+  return inviteLink({ ...invite, hubs: hubs.slice(0, QR_HUBS_MAX) }, inviteBaseUrl());
+}
+
+function isHere(address: string): boolean {
+  return address.split("/")[2] === location.hostname;
 }
 
 /** Dark on light in every theme: cameras expect it. */

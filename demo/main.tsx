@@ -22,7 +22,7 @@ function useJoinLink(): void {
       if ((await joinByLink(current.mesh, link)) === "joined") say("Joined the mesh.");
     });
   } else {
-    remember({ joinLink: link });
+    remember({ pendingLink: link });
   }
 }
 

@@ -8,7 +8,7 @@ import { signal, type Signal } from "@preact/signals";
 import { isMeshError, openMesh, type Mesh, type MeshStatus } from "rowmesh";
 import { hubJoinLink } from "./join-link.ts";
 import { schema } from "./schema.ts";
-import { remember, settings } from "./settings.ts";
+import { remember, rememberJoinLink, rememberOpen, settings, type Notebook } from "./settings.ts";
 import { complain } from "./toasts.tsx";
 
 export type Session =
@@ -33,28 +33,43 @@ export const status: Signal<MeshStatus | null> = signal(null);
 export const foreignLink: Signal<string | null> = signal(null);
 
 /**
- * Opens the notebook of the settings, and joins the hub that serves the page if it never joined
- * any mesh. A failure becomes the session's state.
+ * Opens the notebook of the settings; one that never joined any mesh joins the hub that serves the
+ * page. A failure becomes the session's state.
  */
 export async function openSession(): Promise<void> {
-  const { name, notebook, offline } = settings.value;
   session.value = { type: "opening" };
-  const joinLink = settings.value.joinLink ?? (await hubJoinLink());
+  const { pendingLink, notebooks } = settings.value;
+  try {
+    begin(await openJoined(pendingLink ?? notebooks[0].joinLink ?? (await hubJoinLink())));
+  } catch (error) {
+    session.value = { type: "failed", error };
+  }
+}
+
+/** A link that cannot be followed keeps nobody from their notebook. */
+async function openJoined(link: string | null): Promise<Mesh> {
+  const { name, notebooks, offline, pendingLink } = settings.value;
+  const [{ database, joinLink }] = notebooks;
   const options = {
-    name: notebook,
+    name: database,
     schema,
     deviceName: name ?? "",
     network: offline ? "off" : "on",
   } as const;
+  if (link === null) return openMesh(options);
   try {
-    begin(await openMesh(joinLink === null ? options : { ...options, join: joinLink }));
-    remember({ joinLink });
+    const mesh = await openMesh({ ...options, join: link });
+    rememberJoinLink(link);
+    remember({ pendingLink: null });
+    return mesh;
   } catch (error) {
-    if (joinLink !== null && mayOpenWithoutLink(error)) {
-      await openWithoutLink(joinLink, error);
-      return;
-    }
-    session.value = { type: "failed", error };
+    const isForeign = isMeshError(error, "ERR_MESH_DIFFERENT");
+    if (!isForeign && !isMeshError(error, "ERR_INVITE_INVALID")) throw error;
+    if (!isForeign) complain("join by the link", error);
+    // Of a hub's own link nothing is said: a notebook may be opened from another mesh's page.
+    else if (link === pendingLink) foreignLink.value = link;
+    remember({ pendingLink: null });
+    return openJoined(link === joinLink ? null : joinLink);
   }
 }
 
@@ -77,15 +92,20 @@ export async function joinByLink(mesh: Mesh, link: string): Promise<"joined" | "
     foreignLink.value = link;
     return "foreign";
   }
-  remember({ joinLink: link });
+  rememberJoinLink(link);
   return "joined";
 }
 
 /** Opens the mesh of the link as a notebook of its own; this one stays on the device, closed. */
 export async function openAsNewNotebook(link: string): Promise<void> {
   const suffix = Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) => byte.toString(16));
-  remember({ notebook: `field-notebook-${suffix.join("")}`, joinLink: link });
   foreignLink.value = null;
+  await openNotebook({ database: `field-notebook-${suffix.join("")}`, joinLink: link });
+}
+
+/** Closes the open notebook and opens another one of this device. */
+export async function openNotebook(notebook: Notebook): Promise<void> {
+  rememberOpen(notebook);
   await reopenSession();
 }
 
@@ -112,15 +132,4 @@ async function introduce(mesh: Mesh): Promise<void> {
       await tx.exec("UPDATE observer SET name = ? WHERE site_id = ?", [name, mesh.siteId]);
     }
   });
-}
-
-function mayOpenWithoutLink(error: unknown): boolean {
-  return isMeshError(error, "ERR_MESH_DIFFERENT") || isMeshError(error, "ERR_INVITE_INVALID");
-}
-
-async function openWithoutLink(link: string, error: unknown): Promise<void> {
-  remember({ joinLink: null });
-  if (isMeshError(error, "ERR_MESH_DIFFERENT")) foreignLink.value = link;
-  else complain("join by that link", error);
-  await openSession();
 }

@@ -20,7 +20,7 @@ export function Welcome(): JSX.Element {
         Write down the animals you see, wherever you are. Everything is kept on this device; devices
         that meet bring each other up to date, without a server.
       </p>
-      {settings.value.joinLink !== null && (
+      {settings.value.pendingLink !== null && (
         <p class="chip chip-invited" data-testid="invited">
           <Icon name="link" size={16} /> You were invited to a mesh
         </p>

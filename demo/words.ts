@@ -89,8 +89,13 @@ export function errorWords(error: unknown): {
     const what = error.message.startsWith(`${error.code}: `)
       ? error.message.slice(error.code.length + 2)
       : error.message;
-    return { what, remedy: error.remedy, code: error.code };
+    return { what: sentence(what), remedy: error.remedy, code: error.code };
   }
   const what = error instanceof Error ? error.message : String(error);
-  return { what: what === "" ? "An unknown error." : what, remedy: null, code: null };
+  return { what: sentence(what === "" ? "unknown error" : what), remedy: null, code: null };
+}
+
+function sentence(text: string): string {
+  const begun = text.charAt(0).toLocaleUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
