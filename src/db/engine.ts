@@ -241,15 +241,14 @@ const createEngine = (state: EngineState): Engine => {
     trapped: () => state.trap !== null,
     close: () => {
       if (state.closed) return;
-      if (state.trap === null) {
-        try {
-          closeDatabase(state, statements);
-        } catch (error) {
-          // A trap while closing: the instance is garbage either way, the files are as after a crash.
-          if (!isMeshError(error, "ERR_ENGINE_TRAP")) throw error;
-        }
+      try {
+        if (state.trap === null) closeDatabase(state, statements);
+      } catch (error) {
+        // A trap while closing: the instance is garbage either way, the files are as after a crash.
+        if (!isMeshError(error, "ERR_ENGINE_TRAP")) throw error;
+      } finally {
+        state.closed = true;
       }
-      state.closed = true;
     },
   };
 };
