@@ -118,9 +118,13 @@ export const createVfs = (name: string, files: StorageFiles): Vfs => {
     xFileControl: () => SQLITE_NOTFOUND,
     xSectorSize: () => SECTOR_BYTES,
     xDeviceCharacteristics: () => DEVICE_CHARACTERISTICS,
+    // Deleting a journal commits. Were it not flushed, writes of the next transaction could reach the
+    // disk before it, into a journal that is still the old one.
     xDelete: (path) =>
       attempt(() => {
-        deviceNamed(path)?.truncate(0);
+        const device = deviceNamed(path);
+        device?.truncate(0);
+        device?.flush();
         return SQLITE_OK;
       }),
     xAccess: (path, _flags, outExists) =>
