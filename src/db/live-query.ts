@@ -57,7 +57,10 @@ export function createLiveQueries(
         state = "queued";
         void run()
           .catch((error: unknown) => {
-            if (!isMeshError(error, "ERR_CLOSED")) onError?.(error as Error);
+            if (isMeshError(error, "ERR_CLOSED")) return;
+            // What does not compile never will: rowmesh changes no schema while it is open.
+            if (query.reads === null && isWrong(error)) queries.delete(query);
+            onError?.(error as Error);
           })
           .then(() => {
             const again = state === "stale" && queries.has(query);
@@ -80,6 +83,9 @@ export function createLiveQueries(
     close: () => queries.clear(),
   };
 }
+
+const isWrong = (error: unknown): boolean =>
+  isMeshError(error, "ERR_SQL") || isMeshError(error, "ERR_SQL_FORBIDDEN");
 
 function readRows(
   engine: Engine,
