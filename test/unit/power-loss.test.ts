@@ -71,40 +71,45 @@ const untilDark = async (disk: SimulatedDisk, run: () => Promise<void>): Promise
 };
 
 const SEEDS = Number(process.env["SIM_SEEDS"] ?? 40);
+/** A journal deleted but not flushed came back, mixed with the next one. */
+const PINNED_SEEDS = [47, 260];
 
 // Some of them lose the power while cr-sqlite sets the new database up.
-test.each(Array.from({ length: SEEDS }, (_, seed) => seed))("seed %i", async (seed) => {
-  const below = random(seed);
-  const disk = createSimulatedDisk(below);
-  let acknowledged = 0;
-  for (let round = 0; round < 5; round += 1) {
-    // Often soon: while cr-sqlite sets up.
-    disk.losePowerAfter(below(below(2) === 0 ? 100 : 1_500));
-    await untilDark(disk, async () => {
-      const engine = await open(disk);
-      const [committed = 0] = numbers(engine, "SELECT coalesce(max(tx), 0) FROM t");
-      writeForEver(engine, below, committed + 1, (tx) => {
-        acknowledged = tx;
-      });
-    });
-    // And again while it recovers from the first time.
-    for (let again = below(4); again > 0; again -= 1) {
-      disk.losePowerAfter(below(60));
+test.each([...Array.from({ length: SEEDS }, (_, seed) => seed), ...PINNED_SEEDS])(
+  "seed %i",
+  async (seed) => {
+    const below = random(seed);
+    const disk = createSimulatedDisk(below);
+    let acknowledged = 0;
+    for (let round = 0; round < 5; round += 1) {
+      // Often soon: while cr-sqlite sets up.
+      disk.losePowerAfter(below(below(2) === 0 ? 100 : 1_500));
       await untilDark(disk, async () => {
-        await open(disk);
+        const engine = await open(disk);
+        const [committed = 0] = numbers(engine, "SELECT coalesce(max(tx), 0) FROM t");
+        writeForEver(engine, below, committed + 1, (tx) => {
+          acknowledged = tx;
+        });
       });
+      // And again while it recovers from the first time.
+      for (let again = below(4); again > 0; again -= 1) {
+        disk.losePowerAfter(below(60));
+        await untilDark(disk, async () => {
+          await open(disk);
+        });
+      }
+      const engine = await open(disk);
+      const [last = 0, rows] = numbers(engine, "SELECT coalesce(max(tx), 0), count(*) FROM t");
+      expect(last).toBeGreaterThanOrEqual(acknowledged);
+      expect(rows).toBe(last * ROWS_PER_TRANSACTION);
+      const check = engine.prepare("PRAGMA integrity_check");
+      check.step();
+      expect(check.text(0)).toBe("ok");
+      acknowledged = last;
+      engine.close();
     }
-    const engine = await open(disk);
-    const [last = 0, rows] = numbers(engine, "SELECT coalesce(max(tx), 0), count(*) FROM t");
-    expect(last).toBeGreaterThanOrEqual(acknowledged);
-    expect(rows).toBe(last * ROWS_PER_TRANSACTION);
-    const check = engine.prepare("PRAGMA integrity_check");
-    check.step();
-    expect(check.text(0)).toBe("ok");
-    acknowledged = last;
-    engine.close();
-  }
-});
+  },
+);
 
 test("one flush a commit", async () => {
   const disk = createSimulatedDisk(random(1));
