@@ -1,1 +1,0 @@
-import { check } from "./check-debug.mjs"; process.exitCode = await check().catch(e=>{console.error(e);return 1});
