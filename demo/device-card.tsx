@@ -120,7 +120,7 @@ function NameForm(): JSX.Element {
 }
 
 /** What plain http costs, seen from a phone on the LAN. */
-export function InsecureNotice(): JSX.Element {
+function InsecureNotice(): JSX.Element {
   return (
     <div class="problem" data-testid="insecure-notice">
       <Icon name="alert" />

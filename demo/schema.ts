@@ -43,8 +43,6 @@ export const schema: Schema = {
 };
 
 /** Type aliases, not interfaces: a query's row type must be assignable to `SqlRow`. */
-export type Observer = { readonly site_id: string; readonly name: string | null };
-
 export type Animal = {
   readonly id: string;
   readonly name: string | null;
