@@ -7,20 +7,18 @@
 import { MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 
 export const SQLITE_OK = 0;
-export const SQLITE_ABORT = 4;
 export const SQLITE_INTERRUPT = 9;
 export const SQLITE_IOERR = 10;
-export const SQLITE_CORRUPT = 11;
+const SQLITE_CORRUPT = 11;
 export const SQLITE_NOTFOUND = 12;
 export const SQLITE_FULL = 13;
 export const SQLITE_CANTOPEN = 14;
-export const SQLITE_AUTH = 23;
-export const SQLITE_NOTADB = 26;
+const SQLITE_NOTADB = 26;
 export const SQLITE_ROW = 100;
 export const SQLITE_DONE = 101;
 
 /** The `cause` of a MeshError that SQLite raised. */
-export class SqliteError extends Error {
+class SqliteError extends Error {
   /** Primary result code, https://sqlite.org/rescode.html. */
   readonly resultCode: number;
   override readonly name = "SqliteError";

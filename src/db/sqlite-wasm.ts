@@ -15,7 +15,7 @@ import createEmscriptenModule from "@vlcn.io/wa-sqlite/dist/crsqlite-sync.mjs";
 export type Pointer = number;
 
 /** Called for every object a statement names while it is compiled; non-zero refuses. */
-export type Authorizer = (
+type Authorizer = (
   context: number,
   action: number,
   first: string | null,

@@ -14,12 +14,12 @@ import { SQLITE_DONE, SQLITE_OK, SQLITE_ROW } from "./sqlite-error.ts";
 import type { Pointer, SqliteModule } from "./sqlite-wasm.ts";
 
 /** https://sqlite.org/c3ref/c_blob.html */
-export const INTEGER = 1;
-export const REAL = 2;
-export const TEXT = 3;
-export const BLOB = 4;
-export const NULL = 5;
-export type StorageClass = 1 | 2 | 3 | 4 | 5;
+const INTEGER = 1;
+const REAL = 2;
+const TEXT = 3;
+const BLOB = 4;
+const NULL = 5;
+type StorageClass = 1 | 2 | 3 | 4 | 5;
 
 const SQLITE_TRANSIENT = -1;
 const TWO_POW_32 = 4_294_967_296;

@@ -8,11 +8,11 @@ import type { FileDevice, Storage } from "../../src/db/storage.ts";
 import { isMeshError } from "../../src/protocol/errors.ts";
 
 /** One empty place, opened and closed any number of times by one rule. */
-export interface StoragePlace {
+interface StoragePlace {
   readonly open: () => Promise<Storage>;
 }
 
-export interface StorageRule {
+interface StorageRule {
   readonly name: string;
   readonly run: (place: StoragePlace, wasm: WebAssembly.Module) => Promise<void>;
   /** Left out for storages that forget. */
