@@ -12,7 +12,8 @@
  *    LARGER_WAIT_MS, so that nobody waits for ever for a peer that cannot or will not dial.
  * 3. Above `degreeMax`, the newest links that the other side opened are closed.
  * 4. A candidate is dialled through neighbours that told of it and are directly connected now.
- * 5. A relayed connection beside a direct one, and a second direct one, are closed after a while.
+ * 5. A relayed connection is only for signalling, and a second direct one for nothing: both are
+ *    closed after a while.
  * 6. Failures back off with jitter; a change of the network forgives them.
  * 7. At most DIALS_MAX dials are under way.
  *
@@ -32,6 +33,7 @@ export const LARGER_WAIT_MS = 8_000;
 export const DIALS_MAX = 2;
 /** Time for both sides to move their streams to the better connection before the other is closed. */
 export const SUPERFLUOUS_AFTER_MS = 10_000;
+const SHED_PAUSE_MS = 60_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_HUB_MAX_MS = 10_000;
 const BACKOFF_PEER_MAX_MS = 30_000;
@@ -108,21 +110,19 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   const { self, hubs, signalling, degreeMax, random } = options;
   const candidates = new Map<PeerId, Candidate>();
   const connections = new Map<string, Kept>();
+  const connectionsByPeer = new Map<PeerId, Set<Kept>>();
   const dialling = new Set<PeerId>();
   for (const { peer, addresses } of hubs) {
     candidates.set(peer, newCandidate(peer, "hub", addresses, 0));
   }
 
-  const connectionsTo = (peer: PeerId): Kept[] =>
-    [...connections.values()].filter((connection) => connection.peer === peer);
+  const connectionsTo = (peer: PeerId): readonly Kept[] => [...(connectionsByPeer.get(peer) ?? [])];
   const isLinked = (peer: PeerId): boolean =>
     connectionsTo(peer).some(({ path }) => path === "direct");
   const isHub = (peer: PeerId): boolean => candidates.get(peer)?.role === "hub";
 
-  function linkedDevices(): Set<PeerId> {
-    const direct = [...connections.values()].filter(({ path }) => path === "direct");
-    return new Set(direct.map(({ peer }) => peer).filter((peer) => !isHub(peer)));
-  }
+  const degreeNow = (): number =>
+    [...connectionsByPeer.keys()].filter((peer) => !isHub(peer) && isLinked(peer)).length;
 
   /** The candidate, made if there is room; a forgotten one is the one that failed most. */
   function candidate(peer: PeerId, nowMs: number): Candidate {
@@ -170,28 +170,36 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   }
 
   function onOpened(connection: KeptConnection, nowMs: number): void {
-    connections.set(connection.id, {
-      ...connection,
-      openedMs: nowMs,
-      carries: false,
-      isClosing: false,
-    });
+    const kept = { ...connection, openedMs: nowMs, carries: false, isClosing: false };
+    connections.set(kept.id, kept);
+    connectionsByPeer.set(kept.peer, new Set([...connectionsTo(kept.peer), kept]));
     if (connection.relay !== null) learnRelay(connection.peer, connection.relay, nowMs);
   }
 
   /** A link that lasted forgives the failures before it; one closed at once counts as a failure. */
   function onClosed(id: string, nowMs: number): void {
     const closed = connections.get(id);
+    if (closed === undefined) return;
     connections.delete(id);
-    if (closed?.path !== "direct" || isLinked(closed.peer)) return;
+    const others = connectionsTo(closed.peer).filter((other) => other !== closed);
+    if (others.length > 0) connectionsByPeer.set(closed.peer, new Set(others));
+    else connectionsByPeer.delete(closed.peer);
+    if (closed.path !== "direct" || isLinked(closed.peer)) return;
     const lost = candidate(closed.peer, nowMs);
     lost.unlinkedMs = nowMs;
     if (nowMs - closed.openedMs >= SUPERFLUOUS_AFTER_MS) {
       lost.failures = 0;
       lost.dialAfterMs = nowMs;
-    } else if (!dialling.has(closed.peer)) {
-      onDialled(closed.peer, "failed", nowMs);
+      return;
     }
+    if (!dialling.has(closed.peer)) onDialled(closed.peer, "failed", nowMs);
+    leaveAlone(lost, nowMs);
+  }
+
+  /** The peer shed our link, for it has enough; so do we, nearly. */
+  function leaveAlone(each: Candidate, nowMs: number): void {
+    if (each.role === "hub" || degreeNow() < DEGREE_MIN) return;
+    each.dialAfterMs = Math.max(each.dialAfterMs, nowMs + jittered(SHED_PAUSE_MS, random));
   }
 
   function apply(event: KeeperEvent, nowMs: number): void {
@@ -239,7 +247,7 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
 
   function dials(nowMs: number): KeeperEffect[] {
     const effects: KeeperEffect[] = [];
-    let degree = linkedDevices().size + [...dialling].filter((peer) => !isHub(peer)).length;
+    let degree = degreeNow() + [...dialling].filter((peer) => !isHub(peer)).length;
     for (const each of shuffled([...candidates.values()], random).sort(hubsFirst)) {
       if (dialling.size >= DIALS_MAX) break;
       const dueMs = dialDueMs(each, degree);
@@ -254,20 +262,21 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   }
 
   /** Of two direct connections the smaller peer id closes one, or each side might close another. */
+  function spareSinceMs(connection: Kept): number | null {
+    const { peer, path, openedMs } = connection;
+    if (path === "relayed") return dialling.has(peer) ? null : openedMs;
+    if (connection.carries || peer < self) return null;
+    const carrier = connectionsTo(peer).find(({ carries }) => carries);
+    return carrier === undefined ? null : Math.max(openedMs, carrier.openedMs);
+  }
+
   function superfluous(nowMs: number): { readonly closed: Kept[]; readonly nextMs: number | null } {
     const closed: Kept[] = [];
     let nextMs: number | null = null;
     for (const connection of connections.values()) {
-      const others = connectionsTo(connection.peer).filter(
-        (other) => other !== connection && other.path === "direct",
-      );
-      const isSpare =
-        connection.path === "relayed"
-          ? others.length > 0
-          : self < connection.peer && !connection.carries && others.some(({ carries }) => carries);
-      if (!isSpare || connection.isClosing) continue;
-      const since = Math.max(connection.openedMs, ...others.map(({ openedMs }) => openedMs));
-      const dueMs = since + SUPERFLUOUS_AFTER_MS;
+      const sinceMs = connection.isClosing ? null : spareSinceMs(connection);
+      if (sinceMs === null) continue;
+      const dueMs = sinceMs + SUPERFLUOUS_AFTER_MS;
       if (dueMs <= nowMs) closed.push(connection);
       else nextMs = Math.min(nextMs ?? dueMs, dueMs);
     }
@@ -275,7 +284,7 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   }
 
   function crowd(): Kept[] {
-    const excess = linkedDevices().size - degreeMax;
+    const excess = degreeNow() - degreeMax;
     if (excess <= 0) return [];
     const theirs = [...connections.values()].filter(
       ({ peer, path, openedBy }) => path === "direct" && openedBy === "them" && !isHub(peer),
@@ -286,7 +295,7 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
 
   function nextDialMs(nowMs: number): number | null {
     if (dialling.size >= DIALS_MAX) return null;
-    const degree = linkedDevices().size;
+    const degree = degreeNow();
     let nextMs: number | null = null;
     for (const each of candidates.values()) {
       const dueMs = dialDueMs(each, degree);

@@ -29,7 +29,9 @@ export function assertFrame(frame: Uint8Array): void {
   }
 }
 
+/** @throws RangeError as {@link assertFrame}. */
 export function encodeFrame(frame: Uint8Array): Uint8Array {
+  assertFrame(frame);
   const prefix = leb128(frame.length);
   const record = new Uint8Array(prefix.length + frame.length);
   record.set(prefix);

@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import {
+  BAN_FIRST_MS,
+  createPeerStanding,
+  FORGIVE_STRIKE_MS,
+} from "../../src/node/peer-standing.ts";
+import { STANDINGS_MAX, STRIKES_MAX } from "../../src/protocol/limits.ts";
+
+const strikeOut = (standing: ReturnType<typeof createPeerStanding>, nowMs: number) =>
+  Array.from({ length: STRIKES_MAX }, () => standing.strike("p", nowMs)).at(-1);
+
+test("the last strike bans, for twice as long each time", () => {
+  const standing = createPeerStanding();
+  for (let i = 1; i < STRIKES_MAX; i++) expect(standing.strike("p", 0)).toBeNull();
+  expect(standing.isBanned("p", 0)).toBe(false);
+  expect(standing.strike("p", 0)).toBe(BAN_FIRST_MS);
+  expect(standing.isBanned("p", BAN_FIRST_MS - 1)).toBe(true);
+  expect(standing.isBanned("p", BAN_FIRST_MS)).toBe(false);
+  expect(standing.isBanned("q", 0)).toBe(false);
+  expect(strikeOut(standing, BAN_FIRST_MS)).toBe(3 * BAN_FIRST_MS);
+});
+
+test("one strike a minute is forgiven for ever", () => {
+  const standing = createPeerStanding();
+  for (let i = 0; i < 100; i++) expect(standing.strike("p", i * FORGIVE_STRIKE_MS)).toBeNull();
+});
+
+test("it remembers a bounded number of peers, the latest offenders", () => {
+  const standing = createPeerStanding();
+  strikeOut(standing, 0);
+  for (let i = 0; i < STANDINGS_MAX - 1; i++) standing.strike(`other ${i}`, 0);
+  expect(standing.isBanned("p", 1)).toBe(true);
+  standing.strike("one more", 0);
+  expect(standing.isBanned("p", 1)).toBe(false);
+});
