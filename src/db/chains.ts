@@ -3,7 +3,7 @@
  * how far it is settled, and who waits for whom. Costs the number of authors, not of changesets.
  *
  * The *frontier* is the set of maximal settled versions: settled heads that no other author's
- * settled changeset depends on (docs/MERGE.md, rule M2).
+ * settled changeset depends on (docs/PROTOCOL.md, rule L9).
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Rows of a validated changeset into the tables, through `crsql_changes` (docs/MERGE.md, rule M5):
+ * Rows of a validated changeset into the tables, through `crsql_changes` (docs/PROTOCOL.md, rule M5):
  * - db_version 0: an author's own would poison ours;
  * - before every re-inserted row (odd causal length from 3 on) the delete that precedes it, or a
  *   changeset that carries only some cells of the row would leave replicas apart;

@@ -1,6 +1,6 @@
 /**
  * Primary keys as `crsql_pack_columns` packs them, and only so: cr-sqlite's own decoder accepts
- * several byte strings for one row, and traps on some (docs/MERGE.md, rule M4).
+ * several byte strings for one row, and traps on some (docs/PROTOCOL.md, rule M4).
  * ```
  * u8 columns │ per column: u8 type + 8 × n │ …
  * type 1 INTEGER: n bytes, big-endian, minimal unsigned; every negative number takes 8

@@ -1,7 +1,7 @@
 /**
  * From the log to the tables: which changeset may be merged next, and what becomes of it. A
  * changeset is *settled* when it is merged or void; it is looked at when its predecessor and all the
- * causes it names are settled (docs/MERGE.md, rules M1 to M3).
+ * causes it names are settled (docs/PROTOCOL.md, rules M1 to M3).
  *
  * Each author's chain waits for at most one thing at a time, so waiting costs the number of authors.
  *

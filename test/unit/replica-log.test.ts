@@ -419,7 +419,7 @@ test("[M1] a changeset is merged only after its causes, exact to the hash", asyn
   await a.close();
 });
 
-test("[M1] a void changeset is settled: what was written on top of it is merged", async () => {
+test("[M2] a void changeset is settled: what was written on top of it is merged", async () => {
   const a = await openReplica(1);
   const bad = await forge(11, animalPayload("x").slice(0, -1));
   const next = await forge(11, animalPayload("next"), { version: 2, previousHash: bad.headerHash });
