@@ -39,6 +39,10 @@ if (settings.value.name !== null) void openSession();
 
 const update = registerSW({
   onNeedRefresh: () =>
-    say("A new version of the app is ready.", { label: "Reload", run: () => void update(true) }),
+    say(
+      "A new version of the app is ready.",
+      { label: "Reload", run: () => void update(true) },
+      "untilClosed",
+    ),
   onRegisterError: (error: unknown) => complain("prepare the app for use without a network", error),
 });

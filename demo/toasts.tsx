@@ -26,9 +26,13 @@ const TOASTS_MAX = 4;
 const toasts: Signal<readonly Toast[]> = signal([]);
 let lastId = 0;
 
-export function say(text: string, action: Toast["action"] = null): void {
+export function say(
+  text: string,
+  action: Toast["action"] = null,
+  shown: "briefly" | "untilClosed" = "briefly",
+): void {
   const id = add({ tone: "done", text, remedy: null, code: null, action });
-  setTimeout(() => dismiss(id), SHOWN_MS);
+  if (shown === "briefly") setTimeout(() => dismiss(id), SHOWN_MS);
 }
 
 /** Shows a failure. @param doing completes "Could not …" */
