@@ -22,7 +22,7 @@ import { meshErrorOf, SQLITE_INTERRUPT, SQLITE_OK } from "./sqlite-error.ts";
 import { createSqliteModule, type Pointer, type SqliteModule } from "./sqlite-wasm.ts";
 import { createStatement, type Statement, type StatementHost } from "./statement.ts";
 import type { Storage, StorageFiles } from "./storage.ts";
-import { createVfs, DATABASE_NAME, type Vfs } from "./vfs.ts";
+import { createVfs, DATABASE_NAME } from "./vfs.ts";
 import { recoverWal } from "./wal-recovery.ts";
 
 const SQLITE_OPEN_READWRITE = 0x2;
@@ -31,6 +31,13 @@ const VFS_NAME = "rowmesh";
 /** A check for a deadline costs a call out of the WebAssembly; this many steps take about 100 µs. */
 const INTERRUPT_CHECK_STEPS = 10_000;
 const GATED_STATEMENTS_MAX = 64;
+/** https://sqlite.org/c3ref/c_limit_attached.html */
+const SQLITE_LIMIT_LENGTH = 0;
+/**
+ * Of one value or row: twice the largest changeset. Several hundred MB would exhaust the
+ * WebAssembly's memory, which never shrinks again.
+ */
+const VALUE_BYTES_MAX = 134_217_728;
 /** cr-sqlite's own tables in a new database take 6 to 8 pages. */
 const UNFINISHED_BYTES_MAX = 131_072;
 
@@ -99,9 +106,19 @@ const isUnfinishedSetUp = (error: unknown, { database }: StorageFiles): boolean 
 const openRecovered = async (options: EngineOptions): Promise<Engine> => {
   const wasm = await createSqliteModule(options.wasm);
   const heap = createHeap(wasm);
-  const vfs = createVfs(VFS_NAME, options.files);
+  const state: EngineState = {
+    wasm,
+    heap,
+    db: 0,
+    fault: null,
+    trap: null,
+    closed: false,
+    interrupt: null,
+  };
+  const vfs = createVfs(VFS_NAME, options.files, (fault) => {
+    state.fault = fault;
+  });
   wasm.registerVFS(vfs, false);
-  const state: EngineState = { wasm, heap, vfs, db: 0, trap: null, closed: false, interrupt: null };
   openDatabase(state);
   const engine = createEngine(state);
   try {
@@ -123,8 +140,9 @@ const PRAGMAS_BY_ATOMICITY = {
 interface EngineState {
   readonly wasm: SqliteModule;
   readonly heap: Heap;
-  readonly vfs: Vfs;
   db: Pointer;
+  /** What a device threw during the last call into the WebAssembly; SQLite swallows some. */
+  fault: unknown;
   trap: unknown;
   closed: boolean;
   interrupt: { readonly check: () => MeshError | null; answer: MeshError | null } | null;
@@ -189,6 +207,7 @@ const createEngine = (state: EngineState): Engine => {
   };
 
   installHooks(state, () => watch);
+  wasm._sqlite3_limit(state.db, SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX);
   return {
     exec: (sql) => {
       assertAlive(state);
@@ -337,6 +356,7 @@ const assertAlive = (state: EngineState): void => {
  */
 const guard = <T>(state: EngineState, run: () => T): T => {
   if (state.trap !== null || state.closed) assertAlive(state);
+  state.fault = null;
   try {
     return run();
   } catch (error) {
@@ -351,8 +371,7 @@ const trapError = (state: EngineState): MeshError =>
   });
 
 const failure = (state: EngineState, resultCode: number): Error => {
-  const fault = state.vfs.takeFault();
-  if (isMeshError(fault)) return fault;
+  if (isMeshError(state.fault)) return state.fault;
   const answer = state.interrupt?.answer ?? null;
   // cr-sqlite reports an interrupt inside its own statements as a plain error.
   if (answer !== null) return answer;

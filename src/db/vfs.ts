@@ -1,7 +1,7 @@
 /**
  * SQLite's view of a {@link StorageFiles}: one database and its journal, nothing else. Exceptions of
  * a device never cross the WebAssembly (its stack would stay unbalanced): they become result codes,
- * and the engine asks for the fault afterwards.
+ * and the engine is told of the fault.
  *
  * @module
  */
@@ -30,14 +30,13 @@ const SECTOR_BYTES = 4096;
 
 export const DATABASE_NAME = "db";
 
-export interface Vfs extends SqliteVfs {
-  /** What the device threw since the last call, or null. */
-  readonly takeFault: () => unknown;
-}
-
-export const createVfs = (name: string, files: StorageFiles): Vfs => {
+/** @param onFault what a device threw */
+export const createVfs = (
+  name: string,
+  files: StorageFiles,
+  onFault: (fault: unknown) => void,
+): SqliteVfs => {
   const deviceByFile = new Map<Pointer, FileDevice>();
-  let fault: unknown = null;
 
   const deviceNamed = (path: string | null): FileDevice | null => {
     if (path === DATABASE_NAME) return files.database;
@@ -49,7 +48,7 @@ export const createVfs = (name: string, files: StorageFiles): Vfs => {
     try {
       return run();
     } catch (error) {
-      fault = error;
+      onFault(error);
       return isMeshError(error, "ERR_STORAGE_FULL") ? SQLITE_FULL : SQLITE_IOERR;
     }
   };
@@ -60,11 +59,6 @@ export const createVfs = (name: string, files: StorageFiles): Vfs => {
 
   return {
     name,
-    takeFault: () => {
-      const taken = fault;
-      fault = null;
-      return taken;
-    },
     xOpen: (path, file, flags, outFlags) => {
       const device = deviceNamed(path);
       // SQLite opens the same journal name as "-journal" and "-wal", never both at once; anything

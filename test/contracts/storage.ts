@@ -158,11 +158,12 @@ const engineRules: readonly StorageRule[] = [
       for (let round = 0; round < 3; round += 1) {
         for (let index = 0; index < 100; index += 1) {
           insertRows(engine, round * 1_000 + index * 5, 5);
-          engine.exec("BEGIN; DELETE FROM t; ROLLBACK");
+          engine.exec("BEGIN; DELETE FROM t WHERE id % 50 = 0; ROLLBACK");
           await storage.commit();
         }
         if (round === 1) engine.close();
         engine = await openOn(storage, wasm);
+        engine.exec("PRAGMA wal_autocheckpoint = 50");
         equal(count(engine), (round + 1) * 500, "rows");
         assertIntegrity(engine);
       }

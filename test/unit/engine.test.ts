@@ -125,7 +125,7 @@ test("-0.0 and 5.0 stay REAL, and -0.0 keeps its sign", () => {
   expect(row?.slice(1)).toEqual([5, "real"]);
 });
 
-test("values larger than the scratch, and after the memory has grown", () => {
+test("values beyond the scratch, and after the memory has grown", { timeout: 60_000 }, () => {
   const large = new Uint8Array(20_000_000).fill(7);
   const text = "ü".repeat(3_000_000);
   const [row] = storedRows(engine, "SELECT ?1 = ?2, ?1, ?3", large, large, text);
@@ -220,6 +220,37 @@ test("a trap ends the engine, and the storage lives on without the open transact
   expect(storedRows(second, "PRAGMA integrity_check")).toEqual([["ok"]]);
 });
 
+test("a value beyond 128 MiB is refused, and the memory is not spent", () => {
+  expect(codeOf(() => storedRows(engine, "SELECT length(zeroblob(200000000))"))).toBe("ERR_SQL");
+  expect(codeOf(() => engine.prepareGated("SELECT randomblob(1000000000)").statement.step())).toBe(
+    "ERR_SQL",
+  );
+  expect(engine.trapped()).toBe(false);
+});
+
+test("a fault that SQLite swallowed is not blamed for a later error", async () => {
+  const storage = createMemoryStorage();
+  const files = await storage.openFiles(0);
+  let isFull = false;
+  const write = (from: Uint8Array, offset: number): void => {
+    if (isFull) throw new MeshError("ERR_STORAGE_FULL", "no room for a checkpoint");
+    files.database.write(from, offset);
+  };
+  const database = { ...files.database, write };
+  const full = await openTestEngine({
+    ...storage,
+    openFiles: async () => ({ database, journal: files.journal }),
+  });
+  full.exec("CREATE TABLE t (id INTEGER PRIMARY KEY) STRICT; PRAGMA wal_autocheckpoint = 1");
+  isFull = true;
+  // The row is in the log, durable; the checkpoint that follows fails and will be tried again.
+  full.prepare("INSERT INTO t VALUES (1)").run();
+  expect(codeOf(() => full.prepare("INSERT INTO t VALUES (1)").run())).toBe("ERR_SQL");
+  expect(codeOf(() => full.prepare("PRAGMA wal_checkpoint(TRUNCATE)").run())).toBe(
+    "ERR_STORAGE_FULL",
+  );
+});
+
 test("autocommit and changes", () => {
   engine.exec("CREATE TABLE t (id INTEGER PRIMARY KEY NOT NULL, x TEXT) STRICT");
   engine.exec("SELECT crsql_as_crr('t')");
@@ -263,7 +294,7 @@ test("close rolls back and is idempotent; then every call says ERR_CLOSED", asyn
   expect(storedRows(second, "SELECT count(*) FROM t")).toEqual([[0n]]);
 });
 
-test("a hundred engines side by side", async () => {
+test("a hundred engines side by side", { timeout: 60_000 }, async () => {
   const engines = await Promise.all(Array.from({ length: 100 }, async () => openTestEngine()));
   for (const [index, each] of engines.entries()) each.exec(`PRAGMA user_version = ${index}`);
   expect(engines.map((each) => storedRows(each, "PRAGMA user_version")[0]?.[0])).toEqual(

@@ -77,6 +77,7 @@ const PINNED_SEEDS = [47, 260];
 // Some of them lose the power while cr-sqlite sets the new database up.
 test.each([...Array.from({ length: SEEDS }, (_, seed) => seed), ...PINNED_SEEDS])(
   "seed %i",
+  { timeout: 60_000 },
   async (seed) => {
     const below = random(seed);
     const disk = createSimulatedDisk(below);

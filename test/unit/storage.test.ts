@@ -9,14 +9,14 @@ import { temporaryDirectory } from "./temporary-directory.ts";
 
 describe("memory storage", () => {
   const rules = STORAGE_RULES.filter((rule) => rule.durableOnly === undefined);
-  test.each(rules)("$name", async ({ run }) => {
+  test.each(rules)("$name", { timeout: 60_000 }, async ({ run }) => {
     const place = { open: async () => createMemoryStorage() };
     await expect(run(place, await compileSqliteInNode())).resolves.toBeUndefined();
   });
 });
 
 describe("directory storage", () => {
-  test.each(STORAGE_RULES)("$name", async ({ run }) => {
+  test.each(STORAGE_RULES)("$name", { timeout: 60_000 }, async ({ run }) => {
     const directory = join(temporaryDirectory(), "not", "yet", "there");
     const place = { open: async () => openDirectoryStorage(directory) };
     await expect(run(place, await compileSqliteInNode())).resolves.toBeUndefined();
