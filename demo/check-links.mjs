@@ -24,15 +24,16 @@ export function watchConnections() {
   // oxlint-disable-next-line unicorn/consistent-function-scoping
   async function selectedPair(connection) {
     const stats = await connection.getStats();
-    for (const { type, selectedCandidatePairId } of stats.values()) {
+    for (const each of stats.values()) {
+      const { type, selectedCandidatePairId, localCertificateId, remoteCertificateId } = each;
       const pair = type === "transport" && stats.get(selectedCandidatePairId);
       if (!pair) continue;
       const local = stats.get(pair.localCandidateId);
       const remote = stats.get(pair.remoteCandidateId);
       if (!local || !remote) continue;
       return {
-        localPort: local.port,
-        remotePort: remote.port,
+        ours: stats.get(localCertificateId)?.fingerprint,
+        theirs: stats.get(remoteCertificateId)?.fingerprint,
         isRelayed: local.candidateType === "relay" || remote.candidateType === "relay",
       };
     }
@@ -40,7 +41,10 @@ export function watchConnections() {
   }
 }
 
-/** How many connections join the two with nobody between: each end's ports are the other's. */
+/**
+ * How many connections join the two with nobody between: each end's DTLS certificate is the other's
+ * remote one. Ports do not tell: behind several addresses each end may report another pair.
+ */
 export async function directPairs(one, other) {
   const [ours, theirs] = await Promise.all([one.openPairs(), other.openPairs()]);
   return ours.filter(
@@ -49,8 +53,9 @@ export async function directPairs(one, other) {
       theirs.some(
         (their) =>
           !their.isRelayed &&
-          their.localPort === our.remotePort &&
-          their.remotePort === our.localPort,
+          our.ours !== undefined &&
+          their.ours === our.theirs &&
+          their.theirs === our.ours,
       ),
   ).length;
 }
