@@ -15,6 +15,7 @@ import {
   assertTextAllowed,
   forbidden,
   type GateWatch,
+  skipBlanksAndComments,
   type StatementAccess,
   watchStatement,
 } from "./sql-gate.ts";
@@ -339,8 +340,7 @@ const assertNothingFollows = (
   tail: Pointer,
   end: Pointer,
 ): void => {
-  const rest = state.heap.text(tail, end - tail);
-  if (/^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?(?:\*\/|$))*$/.test(rest)) return;
+  if (skipBlanksAndComments(state.heap.text(tail, end - tail)) === "") return;
   statement.finalize();
   throw forbidden("one statement at a time: something follows the first");
 };

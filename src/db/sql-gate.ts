@@ -27,7 +27,7 @@ const SQLITE_OK = 0;
 const SQLITE_DENY = 1;
 
 const FIRST_WORDS = /^(?:select|with|values|insert|replace|update|delete|explain)\b/i;
-const BLANKS_AND_COMMENTS = /^(?:[\s;]|--[^\n]*(?:\n|$)|\/\*[\s\S]*?(?:\*\/|$))*/;
+const BLANKS: ReadonlySet<string> = new Set([" ", "\t", "\n", "\f", "\r", ";"]);
 const OWNED_NAMES = /crsql|rowmesh_/i;
 /** Virtual tables that would show or do more than rows: settings, pages, byte code, cr-sqlite's own. */
 const FORBIDDEN_TABLES =
@@ -54,7 +54,7 @@ export interface GateWatch extends StatementAccess {
 
 /** @throws ERR_SQL_FORBIDDEN for what the text alone gives away */
 export const assertTextAllowed = (sql: string): void => {
-  const statement = sql.slice(BLANKS_AND_COMMENTS.exec(sql)?.[0].length ?? 0);
+  const statement = skipBlanksAndComments(sql);
   if (statement === "") throw new MeshError("ERR_SQL", "the statement is empty");
   if (sql.includes("\0"))
     throw forbidden("SQL text ends at a NUL character; pass it as a parameter");
@@ -65,6 +65,21 @@ export const assertTextAllowed = (sql: string): void => {
   }
   if (OWNED_NAMES.test(sql)) {
     throw forbidden("names with crsql or rowmesh_ are not for apps; pass such text as a parameter");
+  }
+};
+
+/** What is left of `sql` from the first token on that is not a semicolon. Linear in its length. */
+export const skipBlanksAndComments = (sql: string): string => {
+  for (let at = 0; ;) {
+    const isLineComment = sql.startsWith("--", at);
+    if (isLineComment || sql.startsWith("/*", at)) {
+      const close = isLineComment ? "\n" : "*/";
+      const end = sql.indexOf(close, at + 2);
+      // SQLite, too, lets the end of the text close a comment.
+      if (end === -1) return "";
+      at = end + close.length;
+    } else if (BLANKS.has(sql.charAt(at))) at += 1;
+    else return sql.slice(at);
   }
 };
 

@@ -198,6 +198,16 @@ test("statements survive a change of the schema by rowmesh", () => {
   ]);
 });
 
+test("comments are skipped as SQLite skips them, in linear time", () => {
+  const comments = "/**//* * / ; */-- x\n".repeat(20_000);
+  expect(codeOf(`${comments}SELECT 1${comments}`)).toBe("no error");
+  expect(codeOf(`SELECT 1;${comments}x`)).toBe("ERR_SQL_FORBIDDEN");
+  expect(codeOf("/*/ SELECT 1 */ COMMIT")).toBe("ERR_SQL_FORBIDDEN");
+  expect(codeOf("-- SELECT 1\r COMMIT")).toBe("ERR_SQL");
+  expect(codeOf("\u00a0SELECT 1")).toBe("ERR_SQL_FORBIDDEN");
+  expect(codeOf("SELECT 1 /* open")).toBe("no error");
+});
+
 test("more texts than the cache holds", () => {
   for (let round = 0; round < 2; round += 1) {
     for (let index = 0; index < 200; index += 1) {
