@@ -17,7 +17,7 @@ import { WANT_BYTES_MAX } from "../src/protocol/limits.ts";
 import { decodePayload } from "../src/protocol/payload.ts";
 import { type ChangeRow, columnName, openBareCrr } from "./bare-crr.ts";
 import { type BenchMesh, createBenchMesh } from "./bench-mesh.ts";
-import { measureRatio, type Ratio } from "./rounds.ts";
+import { compare, type Ratio, type Side } from "./rounds.ts";
 import { createRows, INSERT, SCHEMA } from "./sample-rows.ts";
 
 export interface ApplyResult extends Ratio {
@@ -36,11 +36,12 @@ export async function benchApply(changesets: number, rounds: number): Promise<Ap
   const changeRows = answers.map((runs) => runs.flatMap(changesOfRun));
   const changes = changeRows.reduce((sum, rows) => sum + rows.length, 0);
   const rowCount = changesets * ROWS_PER_CHANGESET;
-  const ratio = await measureRatio(
-    () => measureBare(changeRows, site, rowCount),
-    () => measureMesh(mesh, answers, rowCount),
+  const ratio = await compare({
+    bare: () => openBareSide(changeRows, site, rowCount),
+    mesh: () => openMeshSide(mesh, answers, rowCount),
+    steps: answers.length,
     rounds,
-  );
+  });
   const perSecond = (ms: number): number => (1_000 * changes) / ms;
   return {
     ...ratio,
@@ -50,35 +51,38 @@ export async function benchApply(changesets: number, rounds: number): Promise<Ap
   };
 }
 
-async function measureBare(
+async function openBareSide(
   answers: readonly (readonly ChangeRow[])[],
   site: SiteId,
   rowCount: number,
-): Promise<number> {
+): Promise<Side> {
   const bare = await openBareCrr(createMemoryStorage());
-  const startMs = performance.now();
-  for (const rows of answers) await bare.merge(rows, site);
-  const elapsedMs = performance.now() - startMs;
-  assertCount(bare.count(), rowCount);
-  await bare.close();
-  return elapsedMs;
+  return {
+    step: (index) => bare.merge(answers[index] ?? [], site),
+    close: async () => {
+      assertCount(bare.count(), rowCount);
+      await bare.close();
+    },
+  };
 }
 
-async function measureMesh(
+async function openMeshSide(
   mesh: BenchMesh,
   answers: readonly (readonly Uint8Array[])[],
   rowCount: number,
-): Promise<number> {
+): Promise<Side> {
   const replica = await mesh.openReplica(createMemoryStorage());
-  const startMs = performance.now();
-  for (const runs of answers) {
-    await replica.ingest(runs.map((bytes) => ({ type: "run", bytes })));
-  }
-  const elapsedMs = performance.now() - startMs;
-  const [counted] = await replica.db.query<{ n: number }>("SELECT count(*) AS n FROM sighting");
-  assertCount(counted?.n ?? 0, rowCount);
-  await replica.close();
-  return elapsedMs;
+  return {
+    step: async (index) => {
+      const runs = answers[index] ?? [];
+      await replica.ingest(runs.map((bytes) => ({ type: "run", bytes })));
+    },
+    close: async () => {
+      const [counted] = await replica.db.query<{ n: number }>("SELECT count(*) AS n FROM sighting");
+      assertCount(counted?.n ?? 0, rowCount);
+      await replica.close();
+    },
+  };
 }
 
 interface Written {

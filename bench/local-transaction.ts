@@ -11,9 +11,10 @@ import { join } from "node:path";
 import type { Storage } from "../src/db/storage.ts";
 import { openDirectoryStorage } from "../src/db/storage-directory.ts";
 import { createMemoryStorage } from "../src/db/storage-memory.ts";
+import type { SqlValue } from "../src/protocol/values.ts";
 import { openBareCrr } from "./bare-crr.ts";
-import { createBenchMesh } from "./bench-mesh.ts";
-import { measureRatio, type Ratio } from "./rounds.ts";
+import { type BenchMesh, createBenchMesh } from "./bench-mesh.ts";
+import { compare, type Ratio, type Side } from "./rounds.ts";
 import { createRows, INSERT, SCHEMA } from "./sample-rows.ts";
 
 export interface LocalTransactionOptions {
@@ -25,56 +26,77 @@ export interface LocalTransactionOptions {
 }
 
 const ROWS_PER_TRANSACTION = 100;
+const TRANSACTIONS_PER_STEP = 10;
 const SEED = 2;
 
+type Rows = readonly SqlValue[][];
+
 export async function benchLocalTransaction(options: LocalTransactionOptions): Promise<Ratio> {
-  const { transactions, rounds, statements } = options;
   const mesh = await createBenchMesh(SCHEMA);
   const nextRow = createRows(SEED);
-  const batches = Array.from({ length: transactions }, () =>
+  const batches = Array.from({ length: options.transactions }, () =>
     Array.from({ length: ROWS_PER_TRANSACTION }, nextRow),
   );
+  const ofStep = (step: number): readonly Rows[] =>
+    batches.slice(step * TRANSACTIONS_PER_STEP, (step + 1) * TRANSACTIONS_PER_STEP);
+  return compare({
+    bare: () => openBareSide(options, ofStep),
+    mesh: () => openMeshSide(options, mesh, ofStep),
+    steps: options.transactions / TRANSACTIONS_PER_STEP,
+    rounds: options.rounds,
+  });
+}
 
-  const measureBare = async (storage: Storage): Promise<number> => {
-    const bare = await openBareCrr(storage);
-    const startMs = performance.now();
-    for (const rows of batches) await bare.insert(rows);
-    const elapsedMs = performance.now() - startMs;
-    await bare.close();
-    return elapsedMs;
+async function openBareSide(
+  { storage: kind }: LocalTransactionOptions,
+  ofStep: (step: number) => readonly Rows[],
+): Promise<Side> {
+  const { storage, remove } = await openStorage(kind);
+  const bare = await openBareCrr(storage);
+  return {
+    step: async (step) => {
+      for (const rows of ofStep(step)) await bare.insert(rows);
+    },
+    close: async () => {
+      await bare.close();
+      remove();
+    },
   };
-  const measureMesh = async (storage: Storage): Promise<number> => {
-    const replica = await mesh.openReplica(storage);
-    const startMs = performance.now();
-    for (const rows of batches) {
-      await replica.db.transaction(async (tx) => {
-        if (statements === "execMany") await tx.execMany(INSERT, rows);
-        else for (const row of rows) await tx.exec(INSERT, row);
-      });
-    }
-    const elapsedMs = performance.now() - startMs;
-    await replica.close();
-    return elapsedMs;
+}
+
+async function openMeshSide(
+  { storage: kind, statements }: LocalTransactionOptions,
+  mesh: BenchMesh,
+  ofStep: (step: number) => readonly Rows[],
+): Promise<Side> {
+  const { storage, remove } = await openStorage(kind);
+  const replica = await mesh.openReplica(storage);
+  return {
+    step: async (step) => {
+      for (const rows of ofStep(step)) {
+        await replica.db.transaction(async (tx) => {
+          if (statements === "execMany") await tx.execMany(INSERT, rows);
+          else for (const row of rows) await tx.exec(INSERT, row);
+        });
+      }
+    },
+    close: async () => {
+      await replica.close();
+      remove();
+    },
   };
-  return measureRatio(
-    () => withStorage(options.storage, measureBare),
-    () => withStorage(options.storage, measureMesh),
-    rounds,
-  );
 }
 
 /** Beside the sources: `/tmp` is often memory, and its fsync free. */
-const SCRATCH = join(process.cwd(), ".bench-");
+const SCRATCH = join(process.cwd(), ".tsbuild/bench-");
 
-async function withStorage(
+async function openStorage(
   kind: "memory" | "directory",
-  run: (storage: Storage) => Promise<number>,
-): Promise<number> {
-  if (kind === "memory") return run(createMemoryStorage());
+): Promise<{ readonly storage: Storage; readonly remove: () => void }> {
+  if (kind === "memory") return { storage: createMemoryStorage(), remove: () => {} };
   const directory = mkdtempSync(SCRATCH);
-  try {
-    return await run(await openDirectoryStorage(directory));
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
+  return {
+    storage: await openDirectoryStorage(directory),
+    remove: () => rmSync(directory, { recursive: true }),
+  };
 }

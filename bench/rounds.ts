@@ -1,11 +1,24 @@
 /**
- * Interleaved rounds: both sides of a ratio meet the same machine, whatever else it does meanwhile.
+ * Ratios of two ways to do the same work.
  *
  * @module
  */
 
-/** One measured run; returns milliseconds. Whatever it sets up is outside of them. */
-export type Measured = () => Promise<number>;
+/** One of the two that are compared, over a new, empty database. */
+export interface Side {
+  /** The measured work, in equal steps, in order. */
+  readonly step: (index: number) => Promise<void>;
+  /** Throws when less was done than asked. */
+  readonly close: () => Promise<void>;
+}
+
+export interface Comparison {
+  readonly bare: () => Promise<Side>;
+  readonly mesh: () => Promise<Side>;
+  /** Both take turns within a round, so that both meet what else the machine does. */
+  readonly steps: number;
+  readonly rounds: number;
+}
 
 export interface Ratio {
   /** Medians, milliseconds. */
@@ -15,29 +28,61 @@ export interface Ratio {
   readonly ratio: number;
   /** The lowest and the highest ratio of one round. */
   readonly spread: readonly [number, number];
+  /**
+   * The same by CPU time of all threads. Less when rowmesh uses a second core (signatures), more
+   * when other programs kept it waiting; on an idle machine the two are close.
+   */
+  readonly cpuRatio: number;
 }
 
-/** Runs both once to warm up, then in turns, the first one alternating. */
-export async function measureRatio(bare: Measured, mesh: Measured, rounds: number): Promise<Ratio> {
-  const bareMs: number[] = [];
-  const meshMs: number[] = [];
+/** One unmeasured round to warm up, then the rounds. */
+export async function compare({ bare, mesh, steps, rounds }: Comparison): Promise<Ratio> {
+  const spent: Spent[] = [];
   for (let round = -1; round < rounds; round++) {
-    const isWarmUp = round < 0;
-    const order = round % 2 === 0 ? (["bare", "mesh"] as const) : (["mesh", "bare"] as const);
-    for (const side of order) {
-      // So that neither pays for the other's garbage.
-      globalThis.gc?.();
-      const elapsedMs = await (side === "bare" ? bare : mesh)();
-      if (!isWarmUp) (side === "bare" ? bareMs : meshMs).push(elapsedMs);
-    }
+    const ofRound = await oneRound(await bare(), await mesh(), steps);
+    if (round >= 0) spent.push(ofRound);
   }
-  const ratios = bareMs.map((ms, round) => ms / (meshMs[round] ?? Number.NaN));
+  const ratios = spent.map((each) => each.bare.wallMs / each.mesh.wallMs);
   return {
-    bareMs: median(bareMs),
-    meshMs: median(meshMs),
+    bareMs: median(spent.map((each) => each.bare.wallMs)),
+    meshMs: median(spent.map((each) => each.mesh.wallMs)),
     ratio: median(ratios),
     spread: [Math.min(...ratios), Math.max(...ratios)],
+    cpuRatio: median(spent.map((each) => each.bare.cpuMs / each.mesh.cpuMs)),
   };
+}
+
+interface Time {
+  wallMs: number;
+  cpuMs: number;
+}
+
+interface Spent {
+  readonly bare: Time;
+  readonly mesh: Time;
+}
+
+async function oneRound(bare: Side, mesh: Side, steps: number): Promise<Spent> {
+  const spent = { bare: { wallMs: 0, cpuMs: 0 }, mesh: { wallMs: 0, cpuMs: 0 } };
+  for (let step = 0; step < steps; step++) {
+    if (step % 2 === 0) await addTime(spent.bare, bare, step);
+    await addTime(spent.mesh, mesh, step);
+    if (step % 2 === 1) await addTime(spent.bare, bare, step);
+  }
+  await bare.close();
+  await mesh.close();
+  return spent;
+}
+
+async function addTime(time: Time, side: Side, step: number): Promise<void> {
+  // So that neither pays for the other's garbage.
+  globalThis.gc?.();
+  const startMs = performance.now();
+  const startCpu = process.cpuUsage();
+  await side.step(step);
+  const { user, system } = process.cpuUsage(startCpu);
+  time.wallMs += performance.now() - startMs;
+  time.cpuMs += (user + system) / 1_000;
 }
 
 export function median(values: readonly number[]): number {

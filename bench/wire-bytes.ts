@@ -39,7 +39,7 @@ export async function benchWireBytes(): Promise<WireBytes> {
     mesh.openReplica(createMemoryStorage()),
     mesh.openReplica(createMemoryStorage()),
   ]);
-  await author.offer("on");
+  await Promise.all([author.offer("on"), other.offer("on")]);
   // The author's first changeset carries its key and the schema's hash: it is not a typical one.
   await author.db.exec(INSERT, row(1));
 
@@ -62,7 +62,8 @@ export async function benchWireBytes(): Promise<WireBytes> {
 async function send(from: Replica, to: Replica): Promise<void> {
   const { siteId: site } = from.keys;
   const entry = (await from.vector()).find((candidate) => candidate.site === site);
-  const last = entry?.head ?? 0;
+  if (entry === undefined) throw new RangeError("nothing was released");
+  const last = entry.head;
   const { runs } = await from.read({ site, stream: "data", first: last, last }, WANT_BYTES_MAX);
   const outcomes = await to.ingest(runs.map((bytes) => ({ type: "run", bytes })));
   if (outcomes.flat().some(({ verdict }) => verdict !== "applied")) {

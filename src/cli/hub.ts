@@ -13,8 +13,9 @@ import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/gen
 import { type Command, CommandError, complain, EXIT_FAILURE, EXIT_OK, print } from "./command.ts";
 import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data-directory.ts";
 import { HUB_HELP, type HubOptions, type HubPorts, parseHubOptions } from "./hub-options.ts";
-import { joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
+import { bestFirst, joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
 import { urlHosts } from "./lan-addresses.ts";
+import { tryPorts } from "./ports.ts";
 import { openSiteServer, type SiteServer } from "./site-server.ts";
 
 export const hubCommand: Command = {
@@ -29,9 +30,9 @@ export const hubCommand: Command = {
     stopReporting();
     if (options.output === "text") print("stopping");
     await closeHub(hub);
-    // Nothing of ours is open now; a handle that a dependency forgot must not keep the process.
-    setTimeout(() => process.exit(EXIT_OK), LINGER_MS).unref();
-    return EXIT_OK;
+    // Everything is closed. Waiting for libp2p's last timers would take a second, in which
+    // libdatachannel 0.33 may abort: it answers late STUN requests through a listener it has freed.
+    return process.exit(EXIT_OK);
   },
 };
 
@@ -39,12 +40,10 @@ interface Hub {
   readonly mesh: Mesh;
   readonly server: SiteServer;
   readonly invite: Invite;
-  readonly addresses: readonly string[];
   readonly links: readonly JoinLink[];
 }
 
 const CLOSE_TIMEOUT_MS = 10_000;
-const LINGER_MS = 1_000;
 
 /** Resolves at the first SIGINT or SIGTERM; the second ends the process on the spot. */
 function stopSignal(): Promise<void> {
@@ -68,17 +67,12 @@ async function openHub(options: HubOptions): Promise<Hub> {
   const server = await openServer(options, ready);
   let mesh: Mesh | null = null;
   try {
+    await tryPorts(options.host, options.ports);
     mesh = await openMesh(options);
-    const invite = parseInviteLink(await mesh.invite());
+    const invite = bestFirst(parseInviteLink(await mesh.invite()));
     ready.invite = invite;
     const hosts = urlHosts(options.host, networkInterfaces());
-    return {
-      mesh,
-      server,
-      invite,
-      addresses: invite.hubs,
-      links: joinLinks(invite, hosts, server.port),
-    };
+    return { mesh, server, invite, links: joinLinks(invite, hosts, server.port) };
   } catch (error) {
     await mesh?.close();
     await server.close();
@@ -151,17 +145,10 @@ function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
   return error;
 }
 
-/** Of the error or of what caused it: libp2p wraps what the socket said. */
-function systemErrorCode(error: unknown): string | null {
-  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; depth++) {
-    const { code, syscall } = at as NodeJS.ErrnoException;
-    if (code !== undefined && syscall !== undefined) return code;
-    at = at instanceof AggregateError ? at.errors[0] : at.cause;
-  }
-  return null;
-}
+const systemErrorCode = (error: unknown): string | undefined =>
+  error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
 
-function announce(options: HubOptions, { mesh, invite, addresses, links, server }: Hub): void {
+function announce(options: HubOptions, { mesh, invite, links, server }: Hub): void {
   const [best] = links;
   if (best === undefined) throw new RangeError("no address");
   if (options.output === "quiet") return;
@@ -169,6 +156,7 @@ function announce(options: HubOptions, { mesh, invite, addresses, links, server 
     const urls = links.map(({ url }) => url);
     const { peerId } = mesh;
     const { pid } = process;
+    const addresses = invite.hubs;
     print(JSON.stringify({ ready: true, url: best.url, urls, peerId, addresses, pid }));
     return;
   }

@@ -16,6 +16,15 @@ export interface JoinLink {
   readonly url: string;
 }
 
+/** Best first for browsers: WebRTC needs no certificate authority, TCP is for other programs. */
+const PROTOCOLS = [/\/webrtc-direct\//, /\/ws\//, /\/tcp\/\d+\/p2p\//];
+
+/** The same invite with its hub addresses in the order in which they should be tried. */
+export const bestFirst = (invite: Invite): Invite => ({
+  ...invite,
+  hubs: PROTOCOLS.flatMap((protocol) => invite.hubs.filter((address) => protocol.test(address))),
+});
+
 /** `hosts` as {@link urlHosts} gives them. */
 export const joinLinks = (
   invite: Invite,

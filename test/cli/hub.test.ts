@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseInviteLink } from "../../src/protocol/genesis.ts";
 import { meshIdOf } from "../../src/signing/keys.ts";
 import { type Ended, type Running, runCli, startCli } from "./run-cli.ts";
@@ -16,6 +16,9 @@ interface Ready {
   readonly addresses: readonly string[];
   readonly pid: number;
 }
+
+/** A start takes a second; some tests make several, beside other tests. */
+vi.setConfig({ testTimeout: 60_000 });
 
 const LOOPBACK = ["--host", "127.0.0.1"];
 let folder: string;
@@ -196,7 +199,7 @@ describe("status", () => {
     expect(JSON.parse(stdout)).toMatchObject({
       meshId: meshOf(ready.url),
       peerId: ready.peerId,
-      authors: [],
+      authors: [{ local: true, version: 0 }],
     });
     expect((await runCli(["status", "--data", data])).stdout).toContain(meshOf(ready.url));
     expect((await startJson("--port", "0")).ready.peerId).toBe(ready.peerId);
