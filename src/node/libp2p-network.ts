@@ -87,6 +87,8 @@ export interface Libp2pNetwork extends Network {
   readonly addresses: () => readonly string[];
   /** Milliseconds, from libp2p's ping; `null` before the first. */
   readonly roundTripMs: (peer: PeerId) => number | null;
+  /** Of any kind, relayed ones too. */
+  readonly connectionCount: () => number;
   /** Forgives failed dials; for when the device knows that it changed networks. */
   readonly networkChanged: () => void;
   /** Bytes held for a peer: unsent, and received but not yet handled. */
@@ -230,6 +232,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     links: linksNow,
     addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
     roundTripMs: (peer) => links.link(peer)?.connection.rtt ?? null,
+    connectionCount: () => libp2p.getConnections().length,
     networkChanged,
     bufferedBytes: (peer) => {
       const frames = links.link(peer)?.frames;

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
 import { webRTC, webRTCDirect } from "@libp2p/webrtc";
 import { webSockets } from "@libp2p/websockets";
+import { relayTransport } from "./relay-transport.ts";
 import { RTC_CONFIGURATION, type TransportPlan } from "./transports.ts";
 import { installWebrtcInitRace } from "./webrtc-init-race.ts";
 
@@ -22,7 +22,7 @@ export function browserTransportPlan(): TransportPlan {
       webRTCDirect({ rtcConfiguration: RTC_CONFIGURATION }),
       webSockets(),
       webRTC({ rtcConfiguration: RTC_CONFIGURATION }),
-      circuitRelayTransport({ reservationConcurrency: 2 }),
+      relayTransport({ reservationConcurrency: 2 }),
     ],
     peerDiscovery: [],
     listen: [...Array.from({ length: RELAY_RESERVATIONS }, () => "/p2p-circuit"), "/webrtc"],

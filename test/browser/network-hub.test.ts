@@ -1,6 +1,7 @@
 /** What becomes of browsers when their hub dies, comes back, or was never the only one to help. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { PeerId } from "../../src/protocol/ids.ts";
+import { LINK_QUEUE_BYTES_MAX, LINK_WINDOW_BYTES } from "../../src/protocol/limits.ts";
 import { eventually, record, type Recorded } from "../contracts/network.ts";
 import { type HubProcess, type HubProcesses, prepareHubs } from "../interop/hub-process.ts";
 import { openPages, type PageNetwork, type Pages } from "./network/pages.ts";
@@ -90,3 +91,56 @@ test("a hub that comes back with its key, certificate and port has its address a
   expect(a.events).toEqual(["up", "down", "up"].map((event) => `${event} ${again.network.self}`));
   await again.kill("SIGTERM");
 }, 90_000);
+
+test("a hub that falls silent without closing is noticed, and found again", async () => {
+  const hub = await hubs.open("ws");
+  await hub.network.start(silent);
+  const a = await openPage(hub);
+  await eventually(() => expect(a.peers.has(hub.network.self)).toBe(true));
+  hub.signal("SIGSTOP");
+  await eventually(() => expect(a.peers.has(hub.network.self)).toBe(false));
+  hub.signal("SIGCONT");
+  await eventually(() => expect(a.peers.has(hub.network.self)).toBe(true));
+  await hub.kill("SIGKILL");
+}, 60_000);
+
+test("a device goes off the network and on again, leaving nothing behind", async () => {
+  const hub = await hubs.open("webrtc-direct");
+  await hub.network.start(silent);
+  const a = await openPage(hub);
+  const b = await openPage(hub);
+  for (const { peers } of [a, b]) await eventually(() => expect(peers.size).toBe(1));
+  await introduce(a, b, hub.network.self);
+  const [page] = opened as [PageNetwork];
+  await page.stop();
+  await eventually(() => expect(b.peers.has(page.self)).toBe(false));
+  const leftover = await page.page.evaluate(() =>
+    RTCPeerConnection.prototype.createDataChannel.toString().includes("[native code]"),
+  );
+  expect(leftover).toBe(true);
+  await page.renew();
+  await page.start(silent);
+  await eventually(() => expect(a.peers.size).toBe(1));
+  await introduce(a, b, hub.network.self);
+  await hub.kill("SIGKILL");
+}, 60_000);
+
+test("bulk between browsers arrives whole and never piles up at the sender", async () => {
+  const hub = await hubs.open("webrtc-direct");
+  await hub.network.start(silent);
+  const a = await openPage(hub);
+  const b = await openPage(hub);
+  for (const { peers } of [a, b]) await eventually(() => expect(peers.size).toBe(1));
+  await introduce(a, b, hub.network.self);
+  const [from, to] = opened as [PageNetwork, PageNetwork];
+  await to.page.evaluate(() => globalThis.page.sink());
+  const { unsentMax } = await from.page.evaluate(
+    (peer) => globalThis.page.sendBulk(peer, 256, 65_536),
+    to.self,
+  );
+  await eventually(async () => {
+    expect(await to.page.evaluate(() => globalThis.page.sunkBytes())).toBe(256 * 65_536);
+  });
+  expect(unsentMax).toBeLessThanOrEqual(LINK_WINDOW_BYTES + LINK_QUEUE_BYTES_MAX + 2 * 65_536);
+  await hub.kill("SIGKILL");
+}, 60_000);

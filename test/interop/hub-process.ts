@@ -15,6 +15,8 @@ export interface HubProcess {
   readonly options: Partial<Libp2pNetworkOptions>;
   /** What the hub says of itself; after `start`. */
   readonly addresses: () => Promise<readonly string[]>;
+  /** SIGSTOP: silent, but not closed. */
+  readonly signal: (name: "SIGSTOP" | "SIGCONT") => void;
   readonly kill: (signal: "SIGKILL" | "SIGTERM") => Promise<void>;
 }
 
@@ -145,6 +147,9 @@ async function startHub(
     address,
     options,
     addresses: async () => (await call((id) => ({ id, type: "addresses" }))) as string[],
+    signal: (name) => {
+      child.kill(name);
+    },
     kill: async (signal) => {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, "exit");

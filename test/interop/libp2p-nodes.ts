@@ -63,6 +63,10 @@ export async function listeningOptions(
   };
 }
 
+/** Dials only. */
+export const openNode = (changes: Partial<Libp2pNetworkOptions> = {}): Promise<Libp2pNetwork> =>
+  createLibp2pNetwork(networkOptions(changes));
+
 export async function openListening(
   on: ListenOn,
   changes: Partial<Libp2pNetworkOptions> = {},

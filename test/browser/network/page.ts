@@ -35,6 +35,8 @@ function encode(bytes: Uint8Array): string {
 }
 
 let network: Libp2pNetwork;
+/** Counted instead of told: telling the test costs more than carrying the frame. */
+let sunkBytes: number | null = null;
 
 const api = {
   create: async (options: PageOptions): Promise<string> => {
@@ -54,6 +56,10 @@ const api = {
       peerUp: (peer) => void tellTest({ type: "up", peer, links: network.links() }),
       peerDown: (peer) => void tellTest({ type: "down", peer, links: network.links() }),
       frame: async (from, bytes) => {
+        if (sunkBytes !== null) {
+          sunkBytes += bytes.length;
+          return;
+        }
         await tellTest({ type: "frame", from, bytes: encode(bytes) });
       },
       broadcast: async (from, bytes) =>
@@ -65,6 +71,20 @@ const api = {
   suggestPeers: (via: string, peers: readonly string[]) => network.suggestPeers(via, peers),
   links: () => network.links(),
   bufferedBytes: (peer: string) => network.bufferedBytes(peer),
+  sink: () => {
+    sunkBytes = 0;
+  },
+  sunkBytes: () => sunkBytes,
+  /** Sends as fast as `send` allows. */
+  sendBulk: async (to: string, frames: number, frameBytes: number) => {
+    const frame = new Uint8Array(frameBytes);
+    let unsentMax = 0;
+    for (let i = 0; i < frames; i++) {
+      await network.send(to, frame);
+      unsentMax = Math.max(unsentMax, network.bufferedBytes(to).unsent);
+    }
+    return { unsentMax };
+  },
   stop: () => network.stop(),
   /** Keeps the main thread busy, as rendering and SQL do: `busyMs` out of every `everyMs`. */
   keepBusy: (busyMs: number, everyMs: number) => {

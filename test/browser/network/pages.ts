@@ -23,7 +23,8 @@ const CHROMIUM_ARGS = [
 
 export interface PageNetwork extends Network {
   readonly page: Page;
-  readonly unsentBytes: (peer: string) => Promise<number>;
+  /** Makes the network anew, with the same key; to be started again. After `stop`. */
+  readonly renew: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -118,8 +119,9 @@ async function openPage(
         [...peers],
       ] as const),
     links: () => links,
-    unsentBytes: (peer) =>
-      page.evaluate((given) => globalThis.page.bufferedBytes(given).unsent, peer),
+    renew: async () => {
+      await page.evaluate((given) => globalThis.page.create(given), options);
+    },
     stop: () => page.evaluate(() => globalThis.page.stop()),
     close: () => page.close(),
   };
