@@ -1,0 +1,44 @@
+/**
+ * The circuit relay transport, without a fault of circuit-relay-v2 4.2.13 and libp2p 3.3.11: a
+ * relay that was reached over an inbound WebRTC link gives addresses that name no host
+ * (`/webrtc/p2p/…/p2p-circuit`). The listener confirms them to the address manager, which throws
+ * on them from within an event, where nobody can catch it: an uncaught error of the page.
+ *
+ * Such an address is of use to nobody, so it is not confirmed. The reservation stands, and peers
+ * find the way to it by knowing who is whose neighbour.
+ *
+ * @module
+ */
+
+import { type CircuitRelayTransportInit, circuitRelayTransport } from "@libp2p/circuit-relay-v2";
+import { isNetworkAddress } from "@libp2p/utils";
+
+type RelayTransport = ReturnType<typeof circuitRelayTransport>;
+type AddressManager = Parameters<RelayTransport>[0]["addressManager"];
+
+export function relayTransport(init: CircuitRelayTransportInit): RelayTransport {
+  const create = circuitRelayTransport(init);
+  return (components) =>
+    create(
+      new Proxy(components, {
+        // libp2p fills its components in while it starts: look when asked, not before.
+        get: (target, name) =>
+          name === "addressManager"
+            ? confirmingHosts(target.addressManager)
+            : Reflect.get(target, name),
+      }),
+    );
+}
+
+function confirmingHosts(manager: AddressManager): AddressManager {
+  const confirmObservedAddr: AddressManager["confirmObservedAddr"] = (address, options) => {
+    if (isNetworkAddress(address)) manager.confirmObservedAddr(address, options);
+  };
+  return new Proxy(manager, {
+    get: (target, name) => {
+      if (name === "confirmObservedAddr") return confirmObservedAddr;
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
