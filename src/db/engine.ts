@@ -171,8 +171,6 @@ const createEngine = (state: EngineState): Engine => {
   const { wasm, heap } = state;
   const statements = new Set<Statement>();
   const trustedByText = new Map<string, Statement>();
-  const gatedByText = new Map<string, GatedStatement>();
-  let watch: GateWatch | null = null;
 
   const host: StatementHost = {
     wasm,
@@ -185,34 +183,19 @@ const createEngine = (state: EngineState): Engine => {
     },
   };
   const compileStatement = (sql: string): Statement => {
+    assertAlive(state);
     const statement = compile(state, host, sql);
     statements.add(statement);
     return statement;
   };
-  const forgetGated = (): void => {
-    for (const { statement } of gatedByText.values()) statement.finalize();
-    gatedByText.clear();
-  };
-  const compileGated = (sql: string): GatedStatement => {
-    assertTextAllowed(sql);
-    watch = watchStatement();
-    const { reads, writes, refusal } = watch;
-    try {
-      return { statement: compileStatement(sql), reads, writes };
-    } catch (error) {
-      const why = refusal();
-      throw why === null ? error : forbidden(why);
-    } finally {
-      watch = null;
-    }
-  };
+  const gated = createGatedStatements(compileStatement);
 
-  installHooks(state, () => watch);
+  installHooks(state, gated.watch);
   wasm._sqlite3_limit(state.db, SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX);
   return {
     exec: (sql) => {
       assertAlive(state);
-      forgetGated();
+      gated.forget();
       const text = heap.allocateText(sql);
       const resultCode = guard(state, () => wasm._sqlite3_exec(state.db, text.pointer, 0, 0, 0));
       wasm._free(text.pointer);
@@ -224,29 +207,11 @@ const createEngine = (state: EngineState): Engine => {
         known.reset();
         return known;
       }
-      assertAlive(state);
       const statement = compileStatement(sql);
       trustedByText.set(sql, statement);
       return statement;
     },
-    prepareGated: (sql) => {
-      const known = gatedByText.get(sql);
-      if (known !== undefined) {
-        known.statement.reset();
-        gatedByText.delete(sql);
-        gatedByText.set(sql, known);
-        return known;
-      }
-      assertAlive(state);
-      const gated = compileGated(sql);
-      gatedByText.set(sql, gated);
-      for (const [text, { statement }] of gatedByText) {
-        if (gatedByText.size <= GATED_STATEMENTS_MAX) break;
-        gatedByText.delete(text);
-        statement.finalize();
-      }
-      return gated;
-    },
+    prepareGated: gated.prepare,
     autocommit: () => {
       assertAlive(state);
       return wasm._sqlite3_get_autocommit(state.db) !== 0;
@@ -270,6 +235,53 @@ const createEngine = (state: EngineState): Engine => {
         state.closed = true;
       }
     },
+  };
+};
+
+interface GatedStatements {
+  readonly prepare: (sql: string) => GatedStatement;
+  readonly forget: () => void;
+  /** While an app's statement is being compiled: who watches it. */
+  readonly watch: () => GateWatch | null;
+}
+
+const createGatedStatements = (compileStatement: (sql: string) => Statement): GatedStatements => {
+  /** Least recently used first. */
+  const gatedByText = new Map<string, GatedStatement>();
+  let watch: GateWatch | null = null;
+
+  const compileGated = (sql: string): GatedStatement => {
+    assertTextAllowed(sql);
+    watch = watchStatement();
+    const { reads, writes, refusal } = watch;
+    try {
+      return { statement: compileStatement(sql), reads, writes };
+    } catch (error) {
+      const why = refusal();
+      throw why === null ? error : forbidden(why);
+    } finally {
+      watch = null;
+    }
+  };
+  return {
+    prepare: (sql) => {
+      const known = gatedByText.get(sql);
+      known?.statement.reset();
+      const gated = known ?? compileGated(sql);
+      gatedByText.delete(sql);
+      gatedByText.set(sql, gated);
+      for (const [text, { statement }] of gatedByText) {
+        if (gatedByText.size <= GATED_STATEMENTS_MAX) break;
+        gatedByText.delete(text);
+        statement.finalize();
+      }
+      return gated;
+    },
+    forget: () => {
+      for (const { statement } of gatedByText.values()) statement.finalize();
+      gatedByText.clear();
+    },
+    watch: () => watch,
   };
 };
 

@@ -32,63 +32,26 @@ export interface Heap {
 }
 
 export const createHeap = (wasm: SqliteModule): Heap => {
-  const encoder = new TextEncoder();
-  // Without ignoreBOM a leading U+FEFF would be eaten.
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let scratch: Pointer = 0;
   let scratchBytes = 0;
-  const written = { pointer: 0, bytes: 0 };
-
   const reserve = (bytes: number): Pointer => {
     const wanted = Math.max(bytes, SCRATCH_BYTES_MIN);
-    if (
-      wanted <= scratchBytes &&
-      (scratchBytes <= SCRATCH_BYTES_KEPT || bytes > SCRATCH_BYTES_KEPT)
-    ) {
-      return scratch;
-    }
+    const isTooLarge = scratchBytes > SCRATCH_BYTES_KEPT && bytes <= SCRATCH_BYTES_KEPT;
+    if (wanted <= scratchBytes && !isTooLarge) return scratch;
     if (scratch !== 0) wasm._free(scratch);
     scratchBytes = 0;
+    scratch = 0;
     scratch = allocate(wasm, wanted);
     scratchBytes = wanted;
     return scratch;
   };
-  const putText = (text: string): { readonly pointer: Pointer; readonly bytes: number } => {
-    const { length } = text;
-    const pointer = reserve(length * 3);
-    const heap = wasm.HEAPU8;
-    written.pointer = pointer;
-    if (length <= SHORT_TEXT) {
-      let at = 0;
-      for (; at < length; at += 1) {
-        const unit = text.charCodeAt(at);
-        if (unit > 0x7f) break;
-        heap[pointer + at] = unit;
-      }
-      written.bytes = at;
-      if (at === length) return written;
-    }
-    assertWellFormed(text);
-    written.bytes = encoder.encodeInto(text, heap.subarray(pointer, pointer + length * 3)).written;
-    return written;
-  };
-  const text = (pointer: Pointer, bytes: number): string => {
-    const heap = wasm.HEAPU8;
-    if (bytes <= SHORT_TEXT) {
-      let short = "";
-      let at = pointer;
-      const end = pointer + bytes;
-      for (; at < end; at += 1) {
-        const unit = heap[at] as number;
-        if (unit > 0x7f) break;
-        short += String.fromCharCode(unit);
-      }
-      if (at === end) return short;
-    }
-    return decoder.decode(heap.subarray(pointer, pointer + bytes));
-  };
+  const written = { pointer: 0, bytes: 0 };
   return {
-    putText,
+    putText: (text) => {
+      written.pointer = reserve(text.length * 3);
+      written.bytes = writeText(wasm, written.pointer, text);
+      return written;
+    },
     putBytes: (bytes) => {
       const pointer = reserve(bytes.length);
       wasm.HEAPU8.set(bytes, pointer);
@@ -102,14 +65,51 @@ export const createHeap = (wasm: SqliteModule): Heap => {
       wasm.HEAPU8[pointer + encoded.length] = 0;
       return { pointer, bytes: encoded.length };
     },
-    text,
+    text: (pointer, bytes) => readText(wasm, pointer, bytes),
     cString: (pointer) => {
       const end = wasm.HEAPU8.indexOf(0, pointer);
-      return text(pointer, end - pointer);
+      return readText(wasm, pointer, end - pointer);
     },
     bytes: (pointer, bytes) => wasm.HEAPU8.slice(pointer, pointer + bytes),
     pointerAt: (pointer) => wasm.HEAPU32[pointer >>> 2] as number,
   };
+};
+
+const encoder = new TextEncoder();
+// Without ignoreBOM a leading U+FEFF would be eaten.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** @returns bytes written: at most three for each UTF-16 unit */
+const writeText = (wasm: SqliteModule, pointer: Pointer, text: string): number => {
+  const { length } = text;
+  const heap = wasm.HEAPU8;
+  if (length <= SHORT_TEXT) {
+    let at = 0;
+    for (; at < length; at += 1) {
+      const unit = text.charCodeAt(at);
+      if (unit > 0x7f) break;
+      heap[pointer + at] = unit;
+    }
+    if (at === length) return length;
+  }
+  assertWellFormed(text);
+  return encoder.encodeInto(text, heap.subarray(pointer, pointer + length * 3)).written;
+};
+
+const readText = (wasm: SqliteModule, pointer: Pointer, bytes: number): string => {
+  const heap = wasm.HEAPU8;
+  if (bytes <= SHORT_TEXT) {
+    let short = "";
+    let at = pointer;
+    const end = pointer + bytes;
+    for (; at < end; at += 1) {
+      const unit = heap[at] as number;
+      if (unit > 0x7f) break;
+      short += String.fromCharCode(unit);
+    }
+    if (at === end) return short;
+  }
+  return decoder.decode(heap.subarray(pointer, pointer + bytes));
 };
 
 /** @throws ERR_SQL when the WebAssembly memory (2 GiB at most) cannot grow. */

@@ -91,7 +91,7 @@ export const createStatement = (host: StatementHost, pointer: Pointer, sql: stri
     // The code repeats the error of the last step, which that step has thrown already.
     guarded(() => wasm._sqlite3_reset(pointer));
   };
-  const readers = createReaders(host, pointer, columnCount);
+  const columns = createColumnReaders(host, pointer);
   const binders = createBinders(host, pointer, parameterCount);
   const stepRaw = (): number => wasm._sqlite3_step(pointer);
 
@@ -112,7 +112,8 @@ export const createStatement = (host: StatementHost, pointer: Pointer, sql: stri
     sql,
     parameterCount,
     columnCount,
-    ...readers,
+    ...columns,
+    ...createRowReaders(host, pointer, columnCount, columns),
     ...binders,
     bindStored: (values) => {
       reset();
@@ -220,26 +221,16 @@ const bindSqlValue = (binders: Binders, index: number, value: SqlValue): void =>
   }
 };
 
-type Readers = Pick<
+type ColumnReaders = Pick<
   Statement,
-  | "columnNames"
-  | "storageClass"
-  | "stored"
-  | "sqlValue"
-  | "integer"
-  | "bigint"
-  | "real"
-  | "text"
-  | "blob"
-  | "storedRow"
-  | "sqlRow"
+  "storageClass" | "stored" | "sqlValue" | "integer" | "bigint" | "real" | "text" | "blob"
 >;
+type RowReaders = Pick<Statement, "columnNames" | "storedRow" | "sqlRow">;
 
-const createReaders = (host: StatementHost, pointer: Pointer, columnCount: number): Readers => {
+const createColumnReaders = (host: StatementHost, pointer: Pointer): ColumnReaders => {
   const { wasm, heap } = host;
   const int64 = new BigInt64Array(1);
   const halves = new Int32Array(int64.buffer);
-  let names: readonly string[] | null = null;
 
   const storageClass = (column: number): StorageClass =>
     wasm._sqlite3_column_type(pointer, column) as StorageClass;
@@ -287,6 +278,16 @@ const createReaders = (host: StatementHost, pointer: Pointer, columnCount: numbe
     const value = integerOrNaN(column);
     return Number.isNaN(value) ? bigint(column) : value;
   };
+  return { storageClass, stored, sqlValue, integer, bigint, real, text, blob };
+};
+
+const createRowReaders = (
+  { wasm, heap }: StatementHost,
+  pointer: Pointer,
+  columnCount: number,
+  { stored, sqlValue }: ColumnReaders,
+): RowReaders => {
+  let names: readonly string[] | null = null;
   const columnNames = (): readonly string[] => {
     names ??= Array.from({ length: columnCount }, (_, column) =>
       heap.cString(wasm._sqlite3_column_name(pointer, column)),
@@ -295,14 +296,6 @@ const createReaders = (host: StatementHost, pointer: Pointer, columnCount: numbe
   };
   return {
     columnNames,
-    storageClass,
-    stored,
-    sqlValue,
-    integer,
-    bigint,
-    real,
-    text,
-    blob,
     storedRow: () => {
       const row: StoredValue[] = [];
       for (let column = 0; column < columnCount; column += 1) row.push(stored(column));

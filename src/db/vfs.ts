@@ -29,6 +29,8 @@ const DEVICE_CHARACTERISTICS = 0x800 | 0x1000;
 const SECTOR_BYTES = 4096;
 
 export const DATABASE_NAME = "db";
+const JOURNAL_NAME = `${DATABASE_NAME}-journal`;
+const WAL_NAME = `${DATABASE_NAME}-wal`;
 
 /** @param onFault what a device threw */
 export const createVfs = (
@@ -36,14 +38,6 @@ export const createVfs = (
   files: StorageFiles,
   onFault: (fault: unknown) => void,
 ): SqliteVfs => {
-  const deviceByFile = new Map<Pointer, FileDevice>();
-
-  const deviceNamed = (path: string | null): FileDevice | null => {
-    if (path === DATABASE_NAME) return files.database;
-    if (path === `${DATABASE_NAME}-journal` || path === `${DATABASE_NAME}-wal`)
-      return files.journal;
-    return null;
-  };
   const attempt = (run: () => number): number => {
     try {
       return run();
@@ -52,17 +46,31 @@ export const createVfs = (
       return isMeshError(error, "ERR_STORAGE_FULL") ? SQLITE_FULL : SQLITE_IOERR;
     }
   };
-  const onDevice = (file: Pointer, run: (device: FileDevice) => number): number => {
-    const device = deviceByFile.get(file);
-    return device === undefined ? SQLITE_IOERR : attempt(() => run(device));
-  };
-
+  const deviceByFile = new Map<Pointer, FileDevice>();
   return {
     name,
+    ...createNameMethods(files, deviceByFile, attempt),
+    ...createFileMethods(deviceByFile, attempt),
+  };
+};
+
+type Attempt = (run: () => number) => number;
+
+const createNameMethods = (
+  files: StorageFiles,
+  deviceByFile: Map<Pointer, FileDevice>,
+  attempt: Attempt,
+): Pick<SqliteVfs, "xOpen" | "xDelete" | "xAccess"> => {
+  const deviceNamed = (path: string | null): FileDevice | null => {
+    if (path === DATABASE_NAME) return files.database;
+    // SQLite uses the two names of the journal by turns, never both at once.
+    if (path === JOURNAL_NAME || path === WAL_NAME) return files.journal;
+    return null;
+  };
+  return {
     xOpen: (path, file, flags, outFlags) => {
       const device = deviceNamed(path);
-      // SQLite opens the same journal name as "-journal" and "-wal", never both at once; anything
-      // else (temporary files, ATTACH, VACUUM INTO) has no place here.
+      // Temporary files, ATTACH and VACUUM INTO have no place here.
       if (device === null || (path === DATABASE_NAME) !== ((flags & SQLITE_OPEN_MAIN_DB) !== 0)) {
         return SQLITE_CANTOPEN;
       }
@@ -70,6 +78,36 @@ export const createVfs = (
       outFlags.setInt32(0, flags, true);
       return SQLITE_OK;
     },
+    // Deleting a journal commits. Were it not flushed, writes of the next transaction could reach the
+    // disk before it, into a journal that is still the old one.
+    xDelete: (path) =>
+      attempt(() => {
+        const device = deviceNamed(path);
+        device?.truncate(0);
+        device?.flush();
+        return SQLITE_OK;
+      }),
+    // An emptied file counts as deleted; of the journal's two names only one is true.
+    xAccess: (path, _flags, outExists) =>
+      attempt(() => {
+        const device = deviceNamed(path);
+        const exists =
+          device !== null && device.size() > 0 && (path === WAL_NAME) === isWal(device);
+        outExists.setInt32(0, exists ? 1 : 0, true);
+        return SQLITE_OK;
+      }),
+  };
+};
+
+const createFileMethods = (
+  deviceByFile: Map<Pointer, FileDevice>,
+  attempt: Attempt,
+): Omit<SqliteVfs, "name" | "xOpen" | "xDelete" | "xAccess"> => {
+  const onDevice = (file: Pointer, run: (device: FileDevice) => number): number => {
+    const device = deviceByFile.get(file);
+    return device === undefined ? SQLITE_IOERR : attempt(() => run(device));
+  };
+  return {
     // The storage owns the devices: an engine that trapped must not take them along.
     xClose: (file) => {
       deviceByFile.delete(file);
@@ -112,25 +150,5 @@ export const createVfs = (
     xFileControl: () => SQLITE_NOTFOUND,
     xSectorSize: () => SECTOR_BYTES,
     xDeviceCharacteristics: () => DEVICE_CHARACTERISTICS,
-    // Deleting a journal commits. Were it not flushed, writes of the next transaction could reach the
-    // disk before it, into a journal that is still the old one.
-    xDelete: (path) =>
-      attempt(() => {
-        const device = deviceNamed(path);
-        device?.truncate(0);
-        device?.flush();
-        return SQLITE_OK;
-      }),
-    xAccess: (path, _flags, outExists) =>
-      attempt(() => {
-        const device = deviceNamed(path);
-        // An emptied file counts as deleted; of the journal's two names only one is true.
-        const exists =
-          device !== null &&
-          device.size() > 0 &&
-          (path === `${DATABASE_NAME}-wal`) === isWal(device);
-        outExists.setInt32(0, exists ? 1 : 0, true);
-        return SQLITE_OK;
-      }),
   };
 };
