@@ -12,7 +12,7 @@ import { listeningOptions, openListening, openNode, testRandom } from "./libp2p-
 
 const started: { readonly stop: () => Promise<void> | void }[] = [];
 afterEach(async () => {
-  await Promise.all(started.splice(0).map((each) => each.stop()));
+  for (const each of started.splice(0)) await each.stop();
 });
 const ending = <Each extends (typeof started)[number]>(each: Each): Each => {
   started.push(each);
@@ -106,27 +106,29 @@ test("two that dial each other at once keep one session, one connection, and gos
   await eventually(() => expect(atB.frames.length).toBe(1));
 }, 40_000);
 
+function openResources(): Record<string, number> {
+  const byType: Record<string, number> = {};
+  for (const type of process.getActiveResourcesInfo()) {
+    if (/Timeout|TCP|UDP/.test(type)) byType[type] = (byType[type] ?? 0) + 1;
+  }
+  return byType;
+}
+
+async function openAndStop(): Promise<void> {
+  const { network, address } = await openListening("tcp");
+  const other = await openNode({ hubs: [address] });
+  const both = [await record(network), await record(other)];
+  await eventually(() => expect(both.map(({ peers }) => peers.size)).toEqual([1, 1]));
+  await Promise.all([network.stop(), other.stop()]);
+}
+
 test("networks made and stopped leave no timer and no socket", async () => {
-  const count = (): Record<string, number> => {
-    const byType: Record<string, number> = {};
-    for (const type of process.getActiveResourcesInfo()) {
-      if (/Timeout|TCP|UDP/.test(type)) byType[type] = (byType[type] ?? 0) + 1;
-    }
-    return byType;
-  };
-  const cycle = async (): Promise<void> => {
-    const { network, address } = await openListening("tcp");
-    const other = await openNode({ hubs: [address] });
-    const both = [await record(network), await record(other)];
-    await eventually(() => expect(both.map(({ peers }) => peers.size)).toEqual([1, 1]));
-    await Promise.all([network.stop(), other.stop()]);
-  };
-  await cycle();
-  const before = count();
-  for (let i = 0; i < 5; i++) await cycle();
+  await openAndStop();
+  const before = openResources();
+  for (let i = 0; i < 5; i++) await openAndStop();
   await eventually(() => {
-    for (const [type, active] of Object.entries(count())) {
-      expect(active, type).toBeLessThanOrEqual((before[type] ?? 0) + 1);
+    for (const [type, open] of Object.entries(openResources())) {
+      expect(`${type} ${Math.max(0, open - 1 - (before[type] ?? 0))}`).toBe(`${type} 0`);
     }
   });
 }, 60_000);
