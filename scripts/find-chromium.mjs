@@ -1,5 +1,5 @@
 /**
- * Finds a Chromium for tests and the demo's check: `CHROME_PATH`, the PATH, the usual places,
+ * Finds a Chromium for tests and the demo's check: `CHROME_PATH` or `CHROMIUM`, the PATH, the usual places,
  * Playwright's cache; else installs one. Every candidate is asked for its version first, since
  * some distributions ship a stub that only prints advice.
  *
@@ -47,10 +47,10 @@ Install one, or set CHROME_PATH to its executable.`;
  * @throws Error when there is none and installing failed; the message says what to do
  */
 export function findChromium() {
-  const named = process.env["CHROME_PATH"];
-  if (named !== undefined && named !== "") {
+  const named = process.env["CHROME_PATH"] || process.env["CHROMIUM"];
+  if (named) {
     if (runs(named)) return named;
-    throw new Error(`CHROME_PATH is ${named}, which does not run.`);
+    throw new Error(`CHROME_PATH (or CHROMIUM) is ${named}, which does not run.`);
   }
   return firstThatRuns() ?? install();
 }

@@ -8,6 +8,7 @@ import { type BrowserContext, chromium, type Page } from "playwright-core";
 import sirv from "sirv";
 import { build } from "vite";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { findChromium } from "../../scripts/find-chromium.mjs";
 import { fromHex, toHex } from "../../src/protocol/ids.ts";
 import type { Ed25519 } from "../../src/signing/ed25519.ts";
 import { ed25519Contract } from "../contracts/ed25519.ts";
@@ -33,7 +34,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   browser = await chromium.launchPersistentContext(join(folder, "profile"), {
-    executablePath: "/usr/bin/chromium",
+    executablePath: findChromium(),
     headless: true,
     args: [
       "--no-sandbox",

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { chromium, type BrowserContext, type Page } from "playwright-core";
 import { createServer, type ViteDevServer } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findChromium } from "../../scripts/find-chromium.mjs";
 import { STORAGE_RULES } from "../contracts/storage.ts";
 import type { Backend, Call } from "./storage/worker.ts";
 
@@ -36,7 +37,7 @@ beforeAll(async () => {
   await server.listen();
   port = Number(new URL(server.resolvedUrls?.local[0] ?? "").port);
   context = await chromium.launchPersistentContext(join(profile, "chromium"), {
-    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+    executablePath: findChromium(),
     args: [
       "--headless",
       "--no-sandbox",

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 import sirv from "sirv";
 import { build } from "vite";
+import { findChromium } from "../../../scripts/find-chromium.mjs";
 import type { Network, NetworkHandlers, NetworkPeer } from "../../../src/seams.ts";
 import { networkOptions } from "../../interop/libp2p-nodes.ts";
 import type { PageEvent, PageOptions } from "./page.ts";
@@ -47,7 +48,7 @@ export async function openPages(): Promise<Pages> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
   const browser = await chromium.launchPersistentContext(join(folder, "profile"), {
-    executablePath: "/usr/bin/chromium",
+    executablePath: findChromium(),
     headless: true,
     args: CHROMIUM_ARGS,
   });
