@@ -1,6 +1,7 @@
 /**
  * Rows of a validated changeset into the tables, through `crsql_changes` (docs/PROTOCOL.md, rule M5):
  * - db_version 0: an author's own would poison ours;
+ * - rows new to this replica go a shorter way (`merge-new-rows.ts`);
  * - before every re-inserted row (odd causal length from 3 on) the delete that precedes it, or a
  *   changeset that carries only some cells of the row would leave replicas apart;
  * - the site is the changeset's author, never NULL, which cr-sqlite would take for us.
@@ -12,6 +13,7 @@ import { fromHex, type SiteId } from "../protocol/ids.ts";
 import type { ChangesetPayload } from "../protocol/payload.ts";
 import { clearSyncBit } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
+import { mergeNewRows, type SequencedRow } from "./merge-new-rows.ts";
 import type { AppSchema, AppTable, CellColumn } from "./schema.ts";
 import type { Statement } from "./statement.ts";
 
@@ -58,23 +60,37 @@ function insertChanges(
   let seq = 0;
   for (const { table: number, rows } of payload.tables) {
     const table = schema.tables[number] as AppTable;
-    // Bindings outlive a step: only what differs from the last change is bound again.
-    const insert = prepareInsert(engine, table);
-    insert.bindBlob(SITE, siteBytes);
-    for (const { primaryKey, causalLength, sentinel, cells } of rows) {
-      insert.bindBlob(KEY, primaryKey);
-      if (causalLength % 2 === 1 && causalLength >= 3) {
-        insertSentinel(insert, causalLength - 1, 0);
-      }
-      if (sentinel) insertSentinel(insert, causalLength, seq++);
-      insert.bindInteger(CAUSAL_LENGTH, causalLength);
-      for (const { column: cid, columnVersion, value } of cells) {
-        insert.bindText(CID, (table.columns[cid] as CellColumn).name);
-        insert.bind(VALUE, value);
-        insert.bindInteger(COL_VERSION, columnVersion);
-        insert.bindInteger(SEQ, seq++);
-        insert.step();
-      }
+    const sequenced = rows.map((row) => {
+      const first = seq;
+      seq += row.cells.length + (row.sentinel ? 1 : 0);
+      return { row, seq: first };
+    });
+    insertThroughVtab(engine, table, siteBytes, mergeNewRows(engine, table, siteBytes, sequenced));
+  }
+}
+
+function insertThroughVtab(
+  engine: Engine,
+  table: AppTable,
+  site: Uint8Array,
+  rows: readonly SequencedRow[],
+): void {
+  // Bindings outlive a step: only what differs from the last change is bound again.
+  const insert = prepareInsert(engine, table);
+  insert.bindBlob(SITE, site);
+  for (const { row, seq: first } of rows) {
+    const { primaryKey, causalLength, sentinel, cells } = row;
+    let seq = first;
+    insert.bindBlob(KEY, primaryKey);
+    if (causalLength % 2 === 1 && causalLength >= 3) insertSentinel(insert, causalLength - 1, 0);
+    if (sentinel) insertSentinel(insert, causalLength, seq++);
+    insert.bindInteger(CAUSAL_LENGTH, causalLength);
+    for (const { column: cid, columnVersion, value } of cells) {
+      insert.bindText(CID, (table.columns[cid] as CellColumn).name);
+      insert.bind(VALUE, value);
+      insert.bindInteger(COL_VERSION, columnVersion);
+      insert.bindInteger(SEQ, seq++);
+      insert.step();
     }
   }
 }
