@@ -27,11 +27,14 @@ export async function rebuildTables(
 ): Promise<void> {
   const { schema, file } = state;
   const generation = storage.generation() + 1;
+  await storage.discard(generation);
   let fresh = await openGeneration(storage, wasm, generation);
   try {
     const secret = readMeta(file.engine(), "secret");
     installIdentity(fresh, secret as Uint8Array, state.signer);
     fresh.close();
+    // Where COMMIT alone is not durable, opening reads what is.
+    await storage.commit();
     fresh = await openGeneration(storage, wasm, generation);
     if (schema !== null) await installFresh(fresh, file.engine(), schema, wasm);
     copyLog(file.engine(), fresh);

@@ -27,7 +27,7 @@ import { join } from "node:path";
 
 import { MeshError } from "../protocol/errors.ts";
 import { acquireProcessLock } from "./process-lock.ts";
-import type { FileDevice, Storage, StorageFiles } from "./storage.ts";
+import { assertNotCurrent, type FileDevice, type Storage, type StorageFiles } from "./storage.ts";
 
 const GENERATION_FILE = /^rowmesh-(\d+)\.(?:db|journal)$/;
 const POINTER_FILE = "rowmesh-current";
@@ -82,6 +82,13 @@ const createDirectoryStorage = (
       return files;
     },
     commit: async () => {},
+    discard: async (generation) => {
+      assertNotCurrent(generation, current);
+      closeGeneration(generation);
+      for (const ending of ["db", "journal"]) {
+        attempt(() => rmSync(join(root, `rowmesh-${generation}.${ending}`), { force: true }));
+      }
+    },
     switchTo: async (generation) => {
       attempt(() => writePointer(root, generation));
       current = generation;

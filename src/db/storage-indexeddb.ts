@@ -14,7 +14,7 @@ import { type DBSchema, type IDBPDatabase, openDB, deleteDB, unwrap } from "idb"
 import { isMeshError, MeshError } from "../protocol/errors.ts";
 import { type BlockFile, createBlockFile } from "./block-file.ts";
 import { createMemoryDevice } from "./storage-memory.ts";
-import type { Storage, StorageFiles } from "./storage.ts";
+import { assertNotCurrent, type Storage, type StorageFiles } from "./storage.ts";
 import { acquireTabLock, type TabLock } from "./tab-lock.ts";
 
 /** One page: a commit writes what SQLite wrote (docs/decisions/0003-storage-and-pragmas.md). */
@@ -152,6 +152,16 @@ const createIndexedDbStorage = (opened: Connection, generationAtOpen: number): S
       if (batch.puts.length + batch.sizes.length > 0) await write(batch);
       else await lastWrite.then(() => assertSound(fault));
     },
+    discard: async (generation) => {
+      assertNotCurrent(generation, current);
+      openByGeneration.delete(generation);
+      await write({
+        puts: [],
+        sizes: [[generation, 0]],
+        removals: [blocksOf(generation, 0)],
+        switchTo: null,
+      });
+    },
     switchTo: async (generation) => {
       for (const other of openByGeneration.keys()) {
         if (other !== generation) openByGeneration.delete(other);
@@ -177,7 +187,7 @@ const assertSound = (fault: MeshError | null): void => {
 };
 
 const loadGeneration = async (database: Database, generation: number): Promise<OpenGeneration> => {
-  const range = IDBKeyRange.bound([generation, 0], [generation, Infinity]);
+  const range = blocksOf(generation, 0);
   const transaction = database.transaction(["blocks", "meta"]);
   const [keys, values, size] = await Promise.all([
     transaction.objectStore("blocks").getAllKeys(range),
@@ -217,7 +227,7 @@ const takeBatch = (
     const size = open.files.database.size();
     if (size < open.savedSize) {
       const blocks = Math.ceil(size / BLOCK_BYTES);
-      removals.push(IDBKeyRange.bound([generation, blocks], [generation, Infinity]));
+      removals.push(blocksOf(generation, blocks));
     }
     if (size !== open.savedSize) sizes.push([generation, size]);
     open.savedSize = size;
@@ -256,6 +266,9 @@ const writeBatch = async (opened: Connection, batch: Batch): Promise<void> => {
     throw error;
   }
 };
+
+const blocksOf = (generation: number, first: number): IDBKeyRange =>
+  IDBKeyRange.bound([generation, first], [generation, Infinity]);
 
 const blocksOfOthers = (generation: number): IDBKeyRange[] => [
   IDBKeyRange.upperBound([generation, 0], true),

@@ -6,7 +6,7 @@
  */
 
 import { createBlockFile } from "./block-file.ts";
-import type { FileDevice, Storage, StorageFiles } from "./storage.ts";
+import { assertNotCurrent, type FileDevice, type Storage, type StorageFiles } from "./storage.ts";
 
 /** Small databases stay small: hundreds live side by side in the simulator. */
 const BLOCK_BYTES = 16_384;
@@ -28,6 +28,10 @@ export const createMemoryStorage = (): Storage => {
       return files;
     },
     commit: async () => {},
+    discard: async (generation) => {
+      assertNotCurrent(generation, current);
+      filesByGeneration.delete(generation);
+    },
     switchTo: async (generation) => {
       current = generation;
       for (const other of filesByGeneration.keys()) {

@@ -8,7 +8,7 @@
  */
 
 import { MeshError } from "../protocol/errors.ts";
-import type { FileDevice, Storage, StorageFiles } from "./storage.ts";
+import { assertNotCurrent, type FileDevice, type Storage, type StorageFiles } from "./storage.ts";
 
 /** A page that was just reloaded may still hold the lock for a moment. */
 const LOCK_ATTEMPTS = 10;
@@ -122,6 +122,11 @@ const createOpfsStorage = (opened: Opened, slotAtOpen: Slot): Storage => {
       return files;
     },
     commit: async () => {},
+    discard: async (generation) => {
+      assertNotCurrent(generation, slot.generation);
+      closeGeneration(generation);
+      await attempt(async () => removeGenerations(directory, slot.generation));
+    },
     switchTo: async (generation) => {
       const next = { sequence: slot.sequence + 1, generation };
       attemptNow(() => writeSlot(pointer, next));

@@ -52,6 +52,8 @@ export interface Storage {
    * @throws ERR_STORAGE_FULL, ERR_STORAGE_LOST, ERR_STORAGE_LOCKED (another tab took over)
    */
   readonly commit: () => Promise<void>;
+  /** Deletes what an earlier attempt left of a generation that is not the current one. */
+  readonly discard: (generation: number) => Promise<void>;
   /**
    * Makes `generation` the one that holds the database, by one durable write, then deletes the
    * others. Its devices stay open; those of the others must be closed.
@@ -62,3 +64,8 @@ export interface Storage {
   /** Closes all devices and lets go of the lock. Idempotent. */
   readonly close: () => Promise<void>;
 }
+
+/** @throws RangeError: the database itself is never discarded */
+export const assertNotCurrent = (generation: number, current: number): void => {
+  if (generation === current) throw new RangeError(`generation ${generation} is the database`);
+};

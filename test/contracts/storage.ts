@@ -218,6 +218,33 @@ const engineRules: readonly StorageRule[] = [
       await storage.close();
     },
   },
+  {
+    name: "a discarded generation is empty, and the database unharmed",
+    run: async (place, wasm) => {
+      const storage = await place.open();
+      const engine = await openOn(storage, wasm);
+      engine.exec(SCHEMA);
+      insertRows(engine, 0, 10);
+      await storage.commit();
+      await storage.discard(1);
+      for (let attempt = 0; attempt < 2; attempt += 1) {
+        const failed = await openOn(storage, wasm, 1);
+        failed.exec(SCHEMA);
+        insertRows(failed, 0, 500);
+        await storage.commit();
+        failed.close();
+        await storage.discard(1);
+        const { database, journal } = await storage.openFiles(1);
+        equal([database.size(), journal.size()], [0, 0], "discarded");
+      }
+      insertRows(engine, 100, 1);
+      await storage.commit();
+      const again = await openOn(storage, wasm);
+      equal(count(again), 11, "rows");
+      again.close();
+      await storage.close();
+    },
+  },
 ];
 
 const durableRules: readonly StorageRule[] = [

@@ -103,6 +103,7 @@ export const createSimulatedDisk = (below: (bound: number) => number): Simulated
       generation: () => 0,
       openFiles: async () => files,
       commit: async () => {},
+      discard: async () => {},
       switchTo: async () => {},
       destroy: async () => {},
       close: async () => {},
