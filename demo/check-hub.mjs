@@ -13,6 +13,8 @@ import { createInterface } from "node:readline";
 import { hubScript, siteDirectory } from "./build.mjs";
 
 const START_TIMEOUT_MS = 60_000;
+/** The killed process may still be writing its last. */
+const REMOVE = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
 
 export async function startHub() {
   const data = mkdtempSync(join(tmpdir(), "rowmesh-check-hub-"));
@@ -37,15 +39,19 @@ export async function startHub() {
   const killNow = () => {
     child.kill("SIGKILL");
   };
-  process.once("exit", killNow);
+  const atExit = () => {
+    killNow();
+    rmSync(data, REMOVE);
+  };
+  process.once("exit", atExit);
   const kill = async () => {
     killNow();
     await ended;
   };
   const close = async () => {
     await kill();
-    process.off("exit", killNow);
-    rmSync(data, { recursive: true, force: true });
+    process.off("exit", atExit);
+    rmSync(data, REMOVE);
   };
   try {
     const { url, pid } = await firstLine(child, ended, killNow);

@@ -15,6 +15,9 @@ import { chromium } from "playwright-core";
 
 const START_TIMEOUT_MS = 60_000;
 
+/** The killed process may still be writing its last. */
+const REMOVE = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
+
 const ARGS = [
   "--headless",
   "--disable-gpu",
@@ -31,9 +34,14 @@ const ARGS = [
   "--remote-debugging-port=0",
 ];
 
-/** Process ids of the running ones: ended at the latest when this process ends. */
-const running = new Set();
-process.once("exit", () => running.forEach(killGroup));
+/** Profile by process id of the running ones: ended and removed at the latest with this process. */
+const running = new Map();
+process.once("exit", () => {
+  for (const [pid, profile] of running) {
+    killGroup(pid);
+    rmSync(profile, REMOVE);
+  }
+});
 
 /**
  * @param {string} path the executable, see `find-chromium.mjs`
@@ -49,7 +57,7 @@ export async function launchChromium(path) {
     // A process group of its own: its helpers end with it.
     detached: true,
   });
-  running.add(child.pid);
+  running.set(child.pid, profile);
   const ended = new Promise((resolve) => {
     child.once("exit", resolve);
     child.once("error", resolve);
@@ -58,7 +66,7 @@ export async function launchChromium(path) {
     killGroup(child.pid);
     await ended;
     running.delete(child.pid);
-    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    rmSync(profile, REMOVE);
   };
   try {
     const browser = await chromium.connectOverCDP(await debuggingAddress(child, ended));
