@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { openReplica } from "../fixtures/replicas.ts";
 import { STORAGE_RULES } from "../contracts/storage.ts";
+import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { createCommitStorage } from "./commit-storage.ts";
 
@@ -26,6 +27,17 @@ test("a replica writes, rebuilds and reopens", async () => {
     { id: "b" },
   ]);
   await again.close();
+});
+
+test("a rebuild starts from nothing, whatever an earlier attempt left", async () => {
+  const storage = createMemoryStorage();
+  const replica = await openReplica(1, { storage });
+  await replica.exec("INSERT INTO animal (id) VALUES ('a')");
+  const { database } = await storage.openFiles(storage.generation() + 1);
+  database.write(new Uint8Array(8_192).fill(1), 0);
+  await replica.rebuild();
+  expect(await replica.query("SELECT id FROM animal")).toEqual([{ id: "a" }]);
+  await replica.close();
 });
 
 test("what a failed commit would have stored is nowhere, and the replica goes on", async () => {
