@@ -10,7 +10,7 @@ import { compareBytes, encodeText, equalBytes } from "../protocol/bytes.ts";
 import { MeshError } from "../protocol/errors.ts";
 import type { CellChange, RowChanges, TableChanges } from "../protocol/payload.ts";
 import type { Engine } from "./engine.ts";
-import { type AppSchema, type AppTable, quoteName } from "./schema.ts";
+import { type AppSchema, type AppTable, perTable, quoteName } from "./schema.ts";
 import type { Statement } from "./statement.ts";
 
 /**
@@ -76,9 +76,7 @@ function readClock(
   key: number,
   pending: bigint,
 ): { readonly sentinel: boolean; readonly versions: ReadonlyMap<number, number> } {
-  const clock = engine.prepare(
-    `SELECT col_name, col_version FROM ${clockName(table)} WHERE key = ? AND db_version = ? AND site_id = 0 AND col_version > 0`,
-  );
+  const clock = engine.prepare(clockSql(table));
   clock.bindInteger(1, key);
   clock.bindBigint(2, pending);
   const versions = new Map<number, number>();
@@ -105,16 +103,21 @@ function readCell(select: Statement, column: number, columnVersion: number): Cel
 
 const clockName = ({ name }: AppTable): string => quoteName(`${name}__crsql_clock`);
 
+const clockSql = perTable(
+  (table) =>
+    `SELECT col_name, col_version FROM ${clockName(table)} WHERE key = ? AND db_version = ? AND site_id = 0 AND col_version > 0`,
+);
+
 /**
  * One row for each changed one: how many of its clock entries changed, the highest of their versions,
  * whether one is the sentinel, its key in the clock, its packed key, its causal length, then every
  * column of the table by its number. The clock's index on db_version goes on with the key, so the
  * groups come without sorting.
  */
-const rowsSql = (table: AppTable): string => {
+const rowsSql = perTable((table) => {
   const { name, keys, columns } = table;
   const packed = keys.map((key) => `p.${quoteName(key.name)}`).join(", ");
   const cells = columns.map((column) => (column === null ? "NULL" : `b.${quoteName(column.name)}`));
   const join = keys.map((key) => `b.${quoteName(key.name)} = p.${quoteName(key.name)}`);
   return `SELECT c.n, c.highest, c.sentinel, c.key, crsql_pack_columns(${packed}), coalesce((SELECT col_version FROM ${clockName(table)} WHERE key = c.key AND col_name = '-1'), 1), ${cells.join(", ")} FROM (SELECT key, count(*) AS n, max(col_version) AS highest, max(col_name = '-1') AS sentinel FROM ${clockName(table)} WHERE db_version = ? AND site_id = 0 AND col_version > 0 GROUP BY key) c JOIN ${quoteName(`${name}__crsql_pks`)} p ON p.__crsql_key = c.key LEFT JOIN ${quoteName(name)} b ON ${join.join(" AND ")}`;
-};
+});

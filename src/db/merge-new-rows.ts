@@ -12,7 +12,7 @@ import type { StoredValue } from "../protocol/values.ts";
 import { clearSyncBit } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { unpackKey } from "./packed-key.ts";
-import { type AppTable, quoteName } from "./schema.ts";
+import { type AppTable, perTable, quoteName } from "./schema.ts";
 
 /** A row of a changeset and the sequence number of its first change. */
 export interface SequencedRow {
@@ -114,16 +114,18 @@ const cellNames = ({ columns }: AppTable): readonly string[] =>
 const places = (count: number): string => Array.from({ length: count }, () => "?").join(", ");
 
 /** Gives the new key's number, or no row when the replica has heard of it. */
-const addKeySql = (table: AppTable): string =>
-  `INSERT INTO ${quoteName(`${table.name}__crsql_pks`)} (${keyNames(table).join(", ")}) VALUES (${places(table.keys.length)}) ON CONFLICT DO NOTHING RETURNING __crsql_key`;
+const addKeySql = perTable(
+  (table) =>
+    `INSERT INTO ${quoteName(`${table.name}__crsql_pks`)} (${keyNames(table).join(", ")}) VALUES (${places(table.keys.length)}) ON CONFLICT DO NOTHING RETURNING __crsql_key`,
+);
 
-const addRowSql = (table: AppTable): string => {
+const addRowSql = perTable((table) => {
   const columns = [...keyNames(table), ...cellNames(table).map(quoteName)];
   return `INSERT INTO ${quoteName(table.name)} (${columns.join(", ")}) VALUES (${places(columns.length)})`;
-};
+});
 
 /** Key, db version, site ordinal, seq of the first cell. */
-const addClockSql = (table: AppTable): string => {
+const addClockSql = perTable((table) => {
   const entries = cellNames(table).map((name, at) => `(?1, '${name}', 1, ?2, ?3, ?4 + ${at})`);
   return `INSERT INTO ${quoteName(`${table.name}__crsql_clock`)} (key, col_name, col_version, db_version, site_id, seq) VALUES ${entries.join(", ")}`;
-};
+});

@@ -14,7 +14,7 @@ import type { ChangesetPayload } from "../protocol/payload.ts";
 import { clearSyncBit } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { mergeNewRows, type SequencedRow } from "./merge-new-rows.ts";
-import type { AppSchema, AppTable, CellColumn } from "./schema.ts";
+import { type AppSchema, type AppTable, type CellColumn, perTable } from "./schema.ts";
 import type { Statement } from "./statement.ts";
 
 const KEY = 1;
@@ -76,7 +76,7 @@ function insertThroughVtab(
   rows: readonly SequencedRow[],
 ): void {
   // Bindings outlive a step: only what differs from the last change is bound again.
-  const insert = prepareInsert(engine, table);
+  const insert = engine.prepare(insertSql(table));
   insert.bindBlob(SITE, site);
   for (const { row, seq: first } of rows) {
     const { primaryKey, causalLength, sentinel, cells } = row;
@@ -95,10 +95,10 @@ function insertThroughVtab(
   }
 }
 
-const prepareInsert = (engine: Engine, table: AppTable): Statement =>
-  engine.prepare(
-    `INSERT INTO crsql_changes ("table", pk, cid, val, col_version, db_version, site_id, cl, seq) VALUES ('${table.name}', ?1, ?2, ?3, ?4, 0, ?5, ?6, ?7)`,
-  );
+const insertSql = perTable(
+  ({ name }) =>
+    `INSERT INTO crsql_changes ("table", pk, cid, val, col_version, db_version, site_id, cl, seq) VALUES ('${name}', ?1, ?2, ?3, ?4, 0, ?5, ?6, ?7)`,
+);
 
 function insertSentinel(insert: Statement, causalLength: number, seq: number): void {
   insert.bindText(CID, "-1");

@@ -76,6 +76,16 @@ const UNSTEADY =
 
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
+/** Remembers the SQL made for each table: making it takes as long as running it. */
+export const perTable = (make: (table: AppTable) => string): ((table: AppTable) => string) => {
+  const sqlByTable = new WeakMap<AppTable, string>();
+  return (table) => {
+    let sql = sqlByTable.get(table);
+    if (sql === undefined) sqlByTable.set(table, (sql = make(table)));
+    return sql;
+  };
+};
+
 /** `CHECK`s of one column as a query of one parameter: 1 valid, 0 not. */
 export const checkSql = (column: KeyColumn | CellColumn): string =>
   // CAST gives the parameter the column's affinity; the value has its class already.

@@ -210,19 +210,21 @@ function createLimit(
         engine.interruptWith(null);
       }
     },
-    race: async (work) => {
-      const done = new AbortController();
-      const limit = new Promise<never>((_resolve, reject) => {
-        const timer = setTimeout(() => reject(timeout()), timeoutMs);
-        done.signal.addEventListener("abort", () => clearTimeout(timer));
-        signal?.addEventListener("abort", () => reject(aborted()), { signal: done.signal });
-      });
-      try {
-        return await Promise.race([work, limit]);
-      } finally {
-        done.abort();
-      }
-    },
+    race: (work) =>
+      new Promise((resolve, reject) => {
+        const onAbort = (): void => end(() => reject(aborted()));
+        const timer = setTimeout(() => end(() => reject(timeout())), timeoutMs);
+        const end = (settle: () => void): void => {
+          clearTimeout(timer);
+          signal?.removeEventListener("abort", onAbort);
+          settle();
+        };
+        signal?.addEventListener("abort", onAbort);
+        work.then(
+          (value) => end(() => resolve(value)),
+          (error: unknown) => end(() => reject(error)),
+        );
+      }),
   };
 }
 
