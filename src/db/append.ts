@@ -7,19 +7,12 @@
 
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
-import { fromHex } from "../protocol/ids.ts";
-import { AUTHORS_MAX, CHUNK_BYTES } from "../protocol/limits.ts";
+import { AUTHORS_MAX } from "../protocol/limits.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { addBeyond, type Chain, isBeyond, takeBeyond } from "./chains.ts";
 import type { Engine } from "./engine.ts";
-import {
-  insertEntry,
-  type LogVerdict,
-  readEntry,
-  readHash,
-  streamByteOf,
-  updateVerdict,
-} from "./log.ts";
+import { keepProof } from "./forks.ts";
+import { insertEntry, type LogVerdict, readEntry, readHash, updateVerdict } from "./log.ts";
 import { countRefusal, type ReplicaState, reloadState } from "./replica-state.ts";
 import {
   type Budget,
@@ -29,9 +22,6 @@ import {
   settleUntried,
   trySettle,
 } from "./settle.ts";
-
-/** Branches of one author kept as proof of a fork. */
-const FORK_ENTRIES_MAX = 8;
 
 export interface AppendProgress {
   /** How many of the changesets were dealt with, from the first on. */
@@ -206,18 +196,7 @@ function cutBranch(engine: Engine, chain: Chain): void {
     const entry = readEntry(engine, chain, version);
     if (entry === null) continue;
     updateVerdict(engine, entry.id, { state: "branch", code: "ERR_FORK", merged: null });
-    const { header, headerBytes, signature, payload } = entry.changeset;
-    if (version === range.first) {
-      const { headerHash, previousHash } = entry;
-      keepProof(engine, chain, {
-        header,
-        headerBytes,
-        signature,
-        payload,
-        headerHash,
-        previousHash,
-      });
-    }
+    if (version === range.first) keepProof(engine, chain, { ...entry, ...entry.changeset });
   }
   chain.beyond.shift();
 }
@@ -239,33 +218,4 @@ function admitBeyond(
 function fork(engine: Engine, chain: Chain, changeset: VerifiedChangeset): Admission {
   keepProof(engine, chain, changeset);
   return { outcome: { verdict: "refused", code: "ERR_FORK" }, chain };
-}
-
-type Proof = Pick<
-  VerifiedChangeset,
-  "header" | "headerBytes" | "signature" | "payload" | "headerHash" | "previousHash"
->;
-
-/** The header signed against ours; a large payload is left out, its root can be asked for. */
-export function keepProof(engine: Engine, chain: Chain, proof: Proof): void {
-  const count = engine.prepare("SELECT count(*) FROM rowmesh_fork WHERE author = ?");
-  count.bindInteger(1, chain.author);
-  count.step();
-  const kept = count.integer(0);
-  count.reset();
-  if (kept >= FORK_ENTRIES_MAX) return;
-  const insert = engine.prepare(
-    "INSERT OR IGNORE INTO rowmesh_fork VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-  );
-  insert.bindStored([
-    BigInt(chain.author),
-    BigInt(streamByteOf(chain.stream)),
-    BigInt(proof.header.version),
-    fromHex(proof.headerHash),
-    fromHex(proof.previousHash),
-    proof.headerBytes,
-    proof.signature,
-    proof.payload.length > CHUNK_BYTES ? null : proof.payload,
-  ]);
-  insert.run();
 }

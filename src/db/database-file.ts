@@ -24,6 +24,7 @@ export interface DatabaseFile {
   readonly transact: <T>(work: (engine: Engine) => T | Promise<T>) => Promise<T>;
   /** Opens another engine when this one cannot be used. */
   readonly recover: () => Promise<void>;
+  readonly usable: () => boolean;
   /** Switches to another generation of the storage, written by `rebuild`. */
   readonly switchTo: (generation: number) => Promise<void>;
   readonly close: () => Promise<void>;
@@ -59,6 +60,7 @@ export async function openDatabaseFile(
 
   // Until a reopening succeeds every call tries again: a full disk may have room by then.
   let broken = false;
+  let closed = false;
   const reopen = async (): Promise<void> => {
     broken = true;
     engine.close();
@@ -80,6 +82,7 @@ export async function openDatabaseFile(
   const file: DatabaseFile = {
     engine: () => engine,
     recover,
+    usable: () => !closed && !broken && !engine.trapped(),
     transact: async (work) => {
       await recover();
       let result;
@@ -107,6 +110,7 @@ export async function openDatabaseFile(
       await reopen();
     },
     close: async () => {
+      closed = true;
       engine.close();
       await storage.close();
     },

@@ -164,7 +164,9 @@ function createReplicaDatabase(
     vector: () => state.chains.vector(),
     hashOf: (site, stream, version) => {
       const chain = state.chains.get(site, stream);
-      return chain === undefined ? null : readHash(file.engine(), chain, version);
+      // An engine about to be replaced: what it holds can be asked for again.
+      if (chain === undefined || !file.usable()) return null;
+      return readHash(file.engine(), chain, version);
     },
     authorOf: (site) => state.chains.authorOf(site),
     append: async (changesets) => {

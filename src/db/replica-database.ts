@@ -14,6 +14,7 @@ import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
 import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
 import type { Clock, IngestOutcome, ReplicaChange, Signer } from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
+import type { ForkProof } from "./forks.ts";
 import type { Schema } from "./schema.ts";
 import type { MeshDatabase } from "./sql-runner.ts";
 import type { Storage } from "./storage.ts";
@@ -60,13 +61,6 @@ export interface LogCounts {
   /** By code: what was void, parked or refused here, over the life of the file where it is logged. */
   readonly refusedByCode: ReadonlyMap<MeshErrorCode, number>;
   readonly forks: readonly ForkProof[];
-}
-
-/** Two headers that one key signed for one version (or for its successor's predecessor). */
-export interface ForkProof {
-  readonly siteId: SiteId;
-  readonly version: number;
-  readonly headers: readonly HeaderHash[];
 }
 
 export interface LogAuthor {

@@ -13,6 +13,7 @@ import type { Clock, Signer } from "../seams.ts";
 import { type Chain, type Chains, loadChains, type OwnHead } from "./chains.ts";
 import { type DatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
+import type { ForkProof } from "./forks.ts";
 import { readHash } from "./log.ts";
 import type { AppSchema } from "./schema.ts";
 import type { MeshBinding } from "./replica-database.ts";
@@ -46,6 +47,8 @@ export interface ReplicaState {
   /** Names of tables that the open or last transaction changed. */
   readonly changedTables: Set<string>;
   voidCount: number;
+  /** As last read: for when the engine is being replaced. */
+  forks: readonly ForkProof[];
 }
 
 export function createReplicaState(
@@ -75,6 +78,7 @@ export function createReplicaState(
     lastWroteMs: new Map(),
     changedTables: new Set(),
     voidCount: 0,
+    forks: [],
   };
   reloadState(state);
   return state;

@@ -11,7 +11,7 @@ import { fromHex, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
-import { keepProof } from "./append.ts";
+import { keepProof } from "./forks.ts";
 import { insertEntry, type LogVerdict, readEntry, readHash } from "./log.ts";
 import { countRefusal, release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { type MergeWatch, trySettle } from "./settle.ts";
