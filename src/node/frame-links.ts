@@ -22,6 +22,11 @@ import { isDirect, linkKindOf } from "./link-kind.ts";
 
 export const SYNC_PROTOCOL = "/rowmesh/sync/1";
 const OPEN_TIMEOUT_MS = 10_000;
+/**
+ * A connection whose stream ended, and over which no new one comes, is dead without saying so: a
+ * browser takes 13 s to notice that a hub closed its WebRTC connection.
+ */
+const ORPHAN_MS = 3_000;
 /** Between tries to open a stream that the other side refused or broke. */
 const REOPEN_FIRST_MS = 500;
 const REOPEN_MAX_MS = 30_000;
@@ -63,6 +68,7 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
   const links = new Map<PeerId, FrameLink>();
   const opening = new Set<PeerId>();
   const retries = new Map<PeerId, Retry>();
+  const orphans = new Map<Connection, number>();
   const stopping = new AbortController();
 
   function adopt(stream: Stream, connection: Connection): void {
@@ -92,6 +98,7 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
         onBroken(peer, end.code);
         break;
       case "closed":
+        orphans.set(connection, clock.nowMs());
     }
     open();
   }
@@ -119,9 +126,19 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
     }
   }
 
+  function abortOrphans(nowMs: number): void {
+    for (const [connection, sinceMs] of orphans) {
+      const isAdopted = links.has(connection.remotePeer.toString());
+      const isDue = nowMs - sinceMs >= ORPHAN_MS;
+      if (isAdopted || isDue || connection.status !== "open") orphans.delete(connection);
+      if (isDue && !isAdopted) connection.abort(new Error("no stream since its last one ended"));
+    }
+  }
+
   function open(): void {
     if (stopping.signal.aborted) return;
     const nowMs = clock.nowMs();
+    abortOrphans(nowMs);
     for (const connection of newestFirst(libp2p.getConnections())) {
       const peer = connection.remotePeer.toString();
       const isOurs = self < peer && !links.has(peer) && !opening.has(peer);

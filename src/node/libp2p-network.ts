@@ -180,6 +180,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     handlers = given;
     undo.push(plan.prepare());
     await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
+    await plan.beforeStart();
     try {
       await libp2p.start();
     } catch (cause) {
@@ -209,6 +210,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     keeper.stop();
     gossip?.stop();
     for (const each of undo.splice(0)) each();
+    await plan.beforeStop(libp2p);
     await settled(Promise.resolve(libp2p.stop()), STOP_TIMEOUT_MS);
     handlers = null;
   }

@@ -28,6 +28,8 @@ export function browserTransportPlan(): TransportPlan {
     listen: [...Array.from({ length: RELAY_RESERVATIONS }, () => "/p2p-circuit"), "/webrtc"],
     signalling: "relays",
     prepare: () => installWebrtcInitRace(RTCPeerConnection.prototype),
+    beforeStart: () => Promise.resolve(),
+    beforeStop: () => Promise.resolve(),
     onNetworkChange: (listener) => {
       addEventListener("online", listener);
       return () => removeEventListener("online", listener);

@@ -13,8 +13,11 @@ import { tcp } from "@libp2p/tcp";
 import { webRTCDirect } from "@libp2p/webrtc";
 import { webSockets } from "@libp2p/websockets";
 import { RTC_CONFIGURATION, type TransportPlan, type TransportPlanOptions } from "./transports.ts";
+import { releaseDirectListeners, retainDirectListeners } from "./webrtc-direct-shutdown.ts";
 
-export function nodeTransportPlan({ certificate, discovery }: TransportPlanOptions): TransportPlan {
+export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan {
+  const { certificate, discovery, listen } = options;
+  const listensDirectly = listen.some((address) => address.includes("/webrtc-direct"));
   return {
     transports: [
       tcp(),
@@ -28,6 +31,8 @@ export function nodeTransportPlan({ certificate, discovery }: TransportPlanOptio
     listen: [],
     signalling: "none",
     prepare: () => () => undefined,
+    beforeStart: listensDirectly ? releaseDirectListeners : () => Promise.resolve(),
+    beforeStop: retainDirectListeners,
     onNetworkChange: () => () => undefined,
   };
 }

@@ -6,12 +6,14 @@
  * @module
  */
 
+import type { Libp2p } from "@libp2p/interface";
 import type { Libp2pOptions } from "libp2p";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
 export interface TransportPlanOptions {
   /** Kept by hubs, so that their `webrtc-direct` address stays. `null`: libp2p makes one. */
   readonly certificate: WebrtcCertificate | null;
+  readonly listen: readonly string[];
   /** "mdns" finds peers on the LAN by multicast (Node only). */
   readonly discovery: "mdns" | "off";
 }
@@ -25,6 +27,9 @@ export interface TransportPlan {
   readonly signalling: "relays" | "none";
   /** Installs what the platform needs while a network runs; returns the undo. */
   readonly prepare: () => () => void;
+  /** Awaited before libp2p starts and stops. */
+  readonly beforeStart: () => Promise<void>;
+  readonly beforeStop: (libp2p: Libp2p) => Promise<void>;
   /** Calls back when the device changes networks; returns the undo. */
   readonly onNetworkChange: (listener: () => void) => () => void;
 }

@@ -144,3 +144,16 @@ test("bulk between browsers arrives whole and never piles up at the sender", asy
   expect(unsentMax).toBeLessThanOrEqual(LINK_WINDOW_BYTES + LINK_QUEUE_BYTES_MAX + 2 * 65_536);
   await hub.kill("SIGKILL");
 }, 60_000);
+
+test("a hub that stops while browsers redial it says goodbye, and lives to close its files", async () => {
+  const hub = await hubs.open("webrtc-direct");
+  await hub.network.start(silent);
+  const all = [await openPage(hub), await openPage(hub)];
+  for (const { peers } of all) await eventually(() => expect(peers.size).toBe(1));
+  await hub.network.stop();
+  for (const { peers } of all) await eventually(() => expect(peers.size).toBe(0));
+  // Redials come after 0.5, 1 and 2 s; one of them used to end the process.
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  expect(await hub.addresses()).toEqual([]);
+  await hub.kill("SIGTERM");
+}, 60_000);
