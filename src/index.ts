@@ -17,6 +17,7 @@ export type {
   SqlRunner,
   StorageChoice,
   TransactionOptions,
+  WatchOptions,
 } from "./node/api.ts";
 export { openMesh } from "./node/open-mesh-node.ts";
 export { ERROR_REMEDIES, isMeshError, MeshError, type MeshErrorCode } from "./protocol/errors.ts";

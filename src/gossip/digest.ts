@@ -90,7 +90,7 @@ export function createDigestedVector(): DigestedVector {
 const isEmpty = (entry: VectorEntry): boolean =>
   entry.head === 0 && entry.floor === 0 && entry.beyond.length === 0;
 
-/** See {@link DigestedVector.digest}. */
+/** The digest of a vector in one go: what a `DigestedVector` keeps current. */
 export function digestOf(vector: VersionVector): string {
   const digested = createDigestedVector();
   digested.replace(vector);

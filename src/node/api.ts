@@ -17,6 +17,7 @@ export type {
   QueryOptions,
   SqlRunner,
   TransactionOptions,
+  WatchOptions,
 } from "../db/sql-runner.ts";
 
 export type StorageChoice =

@@ -47,7 +47,7 @@ export type Encoding =
 export interface Dependency {
   readonly site: SiteId;
   readonly version: number;
-  /** The first {@link DEPENDENCY_HASH_BYTES} bytes of its header hash: exact even when a key forks. */
+  /** The first 8 bytes of its header hash: exact even when a key forks. */
   readonly hashPrefix: Uint8Array;
 }
 

@@ -16,7 +16,7 @@ export type PublicKey = string & { readonly __publicKey: true };
 export type MeshId = string & { readonly __meshId: true };
 /** 64 hex digits: SHA-256 of a changeset's signed message. The key of the log. */
 export type HeaderHash = string & { readonly __headerHash: true };
-/** A libp2p peer id, or any name a {@link Network} gives a connected peer. */
+/** A libp2p peer id, or any name a network gives a connected peer. */
 export type PeerId = string;
 
 export const SITE_ID_BYTES = 16;

@@ -33,7 +33,13 @@ export { fromHex, headerHash, meshId, publicKey, siteId, toHex } from "./ids.ts"
 export { FORMAT_VERSION } from "./limits.ts";
 export type { HelloMessage, Message, PartMessage, VectorMessage, WantMessage } from "./messages.ts";
 export { decodeMessage, encodeMessage } from "./messages.ts";
-export type { CellChange, ChangesetPayload, RowChanges, TableChanges } from "./payload.ts";
+export type {
+  CellChange,
+  ChangesetPayload,
+  PayloadPrefix,
+  RowChanges,
+  TableChanges,
+} from "./payload.ts";
 export { decodePayload, decodePayloadPrefix, encodePayload } from "./payload.ts";
 export type { SqlRow, SqlValue, StoredValue } from "./values.ts";
 export type {

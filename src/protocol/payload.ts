@@ -135,7 +135,8 @@ export function decodePayload(bytes: Uint8Array): ChangesetPayload {
   return { ...prefix, tables };
 }
 
-type PayloadPrefix = Omit<ChangesetPayload, "tables">;
+/** What a payload says before its rows. */
+export type PayloadPrefix = Omit<ChangesetPayload, "tables">;
 
 /** The prefix alone, to judge whether the rows can be read at all. @throws MeshError ERR_NOT_CANONICAL */
 export const decodePayloadPrefix = (bytes: Uint8Array): PayloadPrefix =>
