@@ -6,18 +6,19 @@
  */
 
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
-import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
+import type { MeshErrorCode } from "../protocol/errors.ts";
 import { AUTHORS_MAX } from "../protocol/limits.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { addBeyond, type Chain, isBeyond, takeBeyond } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { keepProof } from "./forks.ts";
 import { insertEntry, type LogVerdict, readEntry, readHash, updateVerdict } from "./log.ts";
-import { countRefusal, type ReplicaState, reloadState } from "./replica-state.ts";
+import { countRefusal, type ReplicaState } from "./replica-state.ts";
 import {
   type Budget,
   createBudget,
   isSpent,
+  mergingTransaction,
   type MergeWatch,
   settleUntried,
   trySettle,
@@ -35,33 +36,14 @@ export interface AppendProgress {
  * One SQLite transaction: as many of the changesets from `from` on as fit the budget, and what their
  * merging frees. Own ones are for `restore.ts`.
  */
-export async function appendSome(
+export const appendSome = (
   state: ReplicaState,
   changesets: readonly VerifiedChangeset[],
   from: number,
-): Promise<AppendProgress> {
-  const watch: MergeWatch = { merging: null };
-  for (;;) {
-    try {
-      return await state.file.transact((engine) =>
-        appendInTransaction(state, engine, changesets, from, watch),
-      );
-    } catch (error) {
-      reloadState(state);
-      const culprit = watch.merging;
-      watch.merging = null;
-      if (
-        !isMeshError(error, "ERR_ENGINE_TRAP") ||
-        culprit === null ||
-        state.trapped.has(culprit)
-      ) {
-        throw error;
-      }
-      // Set aside, the others are not its hostages. It is logged as parked.
-      state.trapped.add(culprit);
-    }
-  }
-}
+): Promise<AppendProgress> =>
+  mergingTransaction(state, (engine, watch) =>
+    appendInTransaction(state, engine, changesets, from, watch),
+  );
 
 function appendInTransaction(
   state: ReplicaState,

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { isMeshError, MeshError } from "../protocol/errors.ts";
+import { MeshError } from "../protocol/errors.ts";
 import { fromHex, type SiteId, toHex } from "../protocol/ids.ts";
 import type { Signer } from "../seams.ts";
 import { type Engine, openEngine } from "./engine.ts";
@@ -189,10 +189,3 @@ function assertIdentity(engine: Engine, site: SiteId): void {
     throw new MeshError("ERR_OPTION_INVALID", `the database belongs to site ${own}, not ${site}`);
   }
 }
-
-/** An engine that failed so that what it holds must not be used. */
-export const isEngineFault = (error: unknown): boolean =>
-  isMeshError(error, "ERR_ENGINE_TRAP") ||
-  isMeshError(error, "ERR_STORAGE_FULL") ||
-  isMeshError(error, "ERR_STORAGE_LOST") ||
-  isMeshError(error, "ERR_DATABASE_CORRUPT");

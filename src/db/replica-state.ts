@@ -40,8 +40,8 @@ export interface ReplicaState {
   readonly waitersBySite: Map<SiteId, Set<Chain>>;
   /** Why a chain's next changeset waits for an upgrade. */
   readonly parked: Map<Chain, MeshErrorCode>;
-  /** Header hashes of changesets that made the engine trap: never merged again by this process. */
-  readonly trapped: Set<HeaderHash>;
+  /** Changesets that the engine failed on although they are valid: not tried again by this process. */
+  readonly setAside: Map<HeaderHash, MeshErrorCode>;
   readonly refusals: Map<MeshErrorCode, number>;
   readonly lastWroteMs: Map<SiteId, number>;
   /** Names of tables that the open or last transaction changed. */
@@ -73,7 +73,7 @@ export function createReplicaState(
     untried: new Set(),
     waitersBySite: new Map(),
     parked: new Map(),
-    trapped: new Set(),
+    setAside: new Map(),
     refusals: new Map(),
     lastWroteMs: new Map(),
     changedTables: new Set(),

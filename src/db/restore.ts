@@ -13,8 +13,8 @@ import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { keepProof } from "./forks.ts";
 import { insertEntry, type LogVerdict, readEntry, readHash } from "./log.ts";
-import { countRefusal, release, type ReplicaState, reloadState } from "./replica-state.ts";
-import { type MergeWatch, trySettle } from "./settle.ts";
+import { countRefusal, release, type ReplicaState } from "./replica-state.ts";
+import { mergingTransaction, type MergeWatch, trySettle } from "./settle.ts";
 import { ownChain, signNext } from "./write-path.ts";
 
 /**
@@ -75,22 +75,19 @@ function moveHead(state: ReplicaState, own: Chain, head: OwnHead): void {
  * Own changesets that came back from a peer. Those after the released head are taken into the log
  * and the tables again; what was written here meanwhile and not released follows them.
  */
-export async function restoreOwn(
+export const restoreOwn = (
   state: ReplicaState,
   changesets: readonly VerifiedChangeset[],
-): Promise<readonly IngestOutcome[]> {
-  try {
-    return await state.file.transact((engine) => restoreInTransaction(state, engine, changesets));
-  } catch (error) {
-    reloadState(state);
-    throw error;
-  }
-}
+): Promise<readonly IngestOutcome[]> =>
+  mergingTransaction(state, (engine, watch) =>
+    restoreInTransaction(state, engine, changesets, watch),
+  );
 
 async function restoreInTransaction(
   state: ReplicaState,
   engine: Engine,
   changesets: readonly VerifiedChangeset[],
+  watch: MergeWatch,
 ): Promise<readonly IngestOutcome[]> {
   const own = ownChain(state, engine);
   const unreleased = { first: state.released.head + 1, last: own.head };
@@ -99,7 +96,7 @@ async function restoreInTransaction(
   let base = state.released;
   const outcomes: IngestOutcome[] = [];
   for (const changeset of changesets) {
-    const outcome = restoreOne(state, engine, own, base, changeset);
+    const outcome = restoreOne(state, engine, own, base, changeset, watch);
     if ("state" in outcome) {
       restored.push({ changeset, verdict: outcome });
       base = { head: changeset.header.version, headHash: changeset.headerHash };
@@ -125,6 +122,7 @@ function restoreOne(
   own: Chain,
   base: OwnHead,
   changeset: VerifiedChangeset,
+  watch: MergeWatch,
 ): LogVerdict | IngestOutcome {
   const { header, headerHash, payload, previousHash } = changeset;
   if (state.mesh === null || changeset.mesh !== state.mesh.id) {
@@ -146,7 +144,6 @@ function restoreOne(
     keepProof(engine, own, changeset);
     return refuse(state, "ERR_FORK");
   }
-  const watch: MergeWatch = { merging: null };
   const verdict = trySettle(state, engine, own, { header, headerHash, payload, code: null }, watch);
   state.parked.delete(own);
   if (verdict.state === "merged" || verdict.state === "void") return verdict;

@@ -14,17 +14,40 @@ import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import { fromHex, type HeaderHash, type SiteId } from "../protocol/ids.ts";
 import { type ChangesetPayload, decodePayload, decodePayloadPrefix } from "../protocol/payload.ts";
 import type { Chain } from "./chains.ts";
-import { isEngineFault } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { type LogEntry, type LogVerdict, readEntry, readHash, updateVerdict } from "./log.ts";
 import { mergeRows } from "./merge.ts";
-import { countRefusal, noteWallClock, type ReplicaState } from "./replica-state.ts";
+import { countRefusal, noteWallClock, type ReplicaState, reloadState } from "./replica-state.ts";
 import type { AppSchema } from "./schema.ts";
 import { validatePayload } from "./validate.ts";
 
-/** The changeset that is being merged when the engine traps. */
+/** The changeset that is being merged when something fails. */
 export interface MergeWatch {
   merging: HeaderHash | null;
+}
+
+/**
+ * Runs a transaction that merges. When SQLite refuses a valid changeset, or traps on one, that one is
+ * set aside and the transaction run again: the others are not its hostages. It is logged as parked;
+ * to void it would let validity depend on what this replica holds.
+ */
+export async function mergingTransaction<T>(
+  state: ReplicaState,
+  work: (engine: Engine, watch: MergeWatch) => T | Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const watch: MergeWatch = { merging: null };
+    try {
+      return await state.file.transact((engine) => work(engine, watch));
+    } catch (error) {
+      reloadState(state);
+      const code = (["ERR_ENGINE_TRAP", "ERR_SQL"] as const).find((each) =>
+        isMeshError(error, each),
+      );
+      if (watch.merging === null || code === undefined) throw error;
+      state.setAside.set(watch.merging, code);
+    }
+  }
 }
 
 /** What may be merged in one SQLite transaction; the rest waits for the next. */
@@ -146,9 +169,9 @@ function judgeAndMerge(
 ): LogVerdict {
   const schema = state.schema as AppSchema;
   const { header, payload, headerHash } = changeset;
-  if (changeset.code === "ERR_ENGINE_TRAP" || state.trapped.has(headerHash)) {
-    return parked("ERR_ENGINE_TRAP");
-  }
+  const failed = state.setAside.get(headerHash);
+  if (failed !== undefined) return parked(failed);
+  if (changeset.code === "ERR_ENGINE_TRAP") return parked("ERR_ENGINE_TRAP");
   const readable = header.kind === "data" && header.encoding.type === "plain";
   if (!readable) return parked("ERR_ENCODING_UNKNOWN");
   let rows: ChangesetPayload;
@@ -167,14 +190,8 @@ function judgeAndMerge(
     if (broken.some((code) => isMeshError(error, code))) return voided;
     throw error;
   }
-  try {
-    watch.merging = headerHash;
-    mergeRows(engine, schema, site, rows);
-  } catch (error) {
-    if (isEngineFault(error) || engine.autocommit()) throw error;
-    // Valid, yet SQLite refuses it: to void it would let validity depend on what this replica holds.
-    return parked("ERR_SQL");
-  }
+  watch.merging = headerHash;
+  mergeRows(engine, schema, site, rows);
   watch.merging = null;
   for (const { table } of rows.tables) {
     state.changedTables.add(schema.tables[table]?.name ?? "");

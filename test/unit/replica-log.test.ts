@@ -433,6 +433,25 @@ test("[M2] a void changeset is settled: what was written on top of it is merged"
   await a.close();
 });
 
+test("[M4] a CHECK that fails on a value is a CHECK that is broken", async () => {
+  const tables = [
+    "CREATE TABLE animal (id TEXT PRIMARY KEY NOT NULL, name TEXT, legs INTEGER CHECK (abs(legs) < 9)) STRICT",
+  ];
+  const a = await openReplica(1, { schema: { version: 1, tables } });
+  const least = rowPayload(0, {
+    primaryKey: packKey(["x"]),
+    cells: [{ column: 2, columnVersion: 1, value: -(2n ** 63n) }],
+  });
+  expect(await a.append([await forge(9, least)])).toEqual([
+    { verdict: "void", code: "ERR_ROWS_INVALID" },
+  ]);
+  const local = a.exec("INSERT INTO animal VALUES ('y', '', ?)", [-(2n ** 63n)]);
+  await expect(local).rejects.toMatchObject({ code: "ERR_SQL" });
+  await insert(a, "z");
+  expect((await ownOf(a)).length).toBe(1);
+  await a.close();
+});
+
 const ANIMALS_2 = {
   version: 2,
   tables: [
