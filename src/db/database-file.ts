@@ -106,6 +106,9 @@ export async function openDatabaseFile(
       return result;
     },
     switchTo: async (generation) => {
+      // Its devices go with the old generation.
+      broken = true;
+      engine.close();
       await storage.switchTo(generation);
       await reopen();
     },
