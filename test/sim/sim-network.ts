@@ -33,7 +33,8 @@ export interface SimNetwork {
   readonly crash: (id: PeerId) => void;
   readonly connect: (a: PeerId, b: PeerId, quality: LinkQuality) => void;
   readonly cut: (a: PeerId, b: PeerId) => void;
-  readonly isUp: (a: PeerId, b: PeerId) => boolean;
+  /** Every link is like this from now on. */
+  readonly heal: (quality: LinkQuality) => void;
   readonly faults: (faults: BroadcastFaults) => void;
   readonly traffic: Traffic;
   readonly penalties: {
@@ -62,7 +63,7 @@ interface Direction {
 }
 
 interface SimLink {
-  readonly quality: LinkQuality;
+  quality: LinkQuality;
   readonly directions: readonly [Direction, Direction];
   state: "up" | "down";
 }
@@ -256,7 +257,9 @@ export function createSimNetwork(
     },
     connect,
     cut,
-    isUp: (a, b) => links.get(linkKey(a, b))?.state === "up",
+    heal: (quality) => {
+      for (const link of links.values()) link.quality = quality;
+    },
     faults: (next) => {
       faults = next;
     },

@@ -41,6 +41,9 @@ export interface SimNode {
   readonly start: () => Promise<void>;
   /** Ends at once, as a killed process does; what was committed stays. */
   readonly kill: () => Promise<void>;
+  /** Hangs, as a page in the background may: its links stay up, and nothing is answered any more. */
+  readonly hang: () => void;
+  readonly isHanging: () => boolean;
   readonly write: () => Promise<void>;
   readonly drive: () => Drive | null;
   readonly replica: () => SimReplica | null;
@@ -65,6 +68,7 @@ export function createSimNode(
     duplicates: { run: 0, broadcast: 0 },
   };
   let life = 0;
+  let isHanging = false;
   let replica: SimReplica | null = null;
   let running: Drive | null = null;
 
@@ -72,7 +76,7 @@ export function createSimNode(
     const now = (life += 1);
     const opened = await device.open();
     replica = opened;
-    const isAlive = () => life === now;
+    const isAlive = () => life === now && !isHanging;
     const store = storeOf(opened.store, isAlive);
     const started = await drive({
       network: networkOf(net.join(device.id)),
@@ -151,8 +155,10 @@ export function createSimNode(
           frame: (from, bytes) => {
             const { type } = decodeMessage(bytes);
             if (type === "served") add(from, -1);
-            return handlers.frame(from, bytes);
+            return isHanging ? new Promise(() => {}) : handlers.frame(from, bytes);
           },
+          broadcast: (from, bytes) =>
+            isHanging ? new Promise(() => {}) : handlers.broadcast(from, bytes),
         }),
     };
   }
@@ -165,6 +171,10 @@ export function createSimNode(
   return {
     device,
     isUp: () => replica !== null,
+    hang: () => {
+      isHanging = running !== null;
+    },
+    isHanging: () => isHanging,
     start,
     kill: async () => {
       const { close } = replica ?? { close: async () => {} };
@@ -175,7 +185,7 @@ export function createSimNode(
       await world.busy(close());
     },
     write: async () => {
-      if (replica === null) return;
+      if (replica === null || isHanging) return;
       counts.written += 1;
       await world.busy(replica.write());
     },

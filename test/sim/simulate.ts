@@ -31,6 +31,8 @@ export interface SimReport {
   readonly virtualMs: number;
   /** From the end of all faults to equal digests everywhere. */
   readonly convergeMs: number;
+  /** One more transaction, from its commit until everybody knows that everybody has it. */
+  readonly freshMs: number;
   readonly frames: number;
   readonly frameBytes: number;
   /** Changesets brought by anti-entropy and by gossip, the first time and again. */
@@ -44,6 +46,8 @@ export interface SimReport {
 
 /** After the faults: enough for every backoff and lease to run out twice. */
 const PEACE_MS = 180_000;
+/** At most five hops of a few milliseconds; a digest would be due after 2,500 at the earliest. */
+const FRESH_MS = 2_400;
 const LAN: LinkQuality = { latencyMs: 2, bytesPerMs: 10_000 };
 
 export async function simulate({ seed, createFleet }: SimOptions): Promise<SimReport> {
@@ -61,12 +65,28 @@ export async function simulate({ seed, createFleet }: SimOptions): Promise<SimRe
     const failures = planFaults(nodes, world, net, random, faultsMs);
     await world.runUntil(faultsMs, () => false);
     await makePeace(nodes, world, net, random);
-    const peaceMs = world.clock.nowMs();
-    const converged = await world.runUntil(peaceMs + PEACE_MS, () => isConverged(nodes));
-    if (failures.length > 0) throw failures[0];
-    if (!converged) throw new Error(`not converged: ${describe(nodes)}`);
-    await checkStates(nodes, net);
-    return report(seed, nodes, world, net, gossip, peaceMs);
+    const alive = nodes.filter((node) => !node.isHanging());
+    const agree = async (withinMs: number) => {
+      const startMs = world.clock.nowMs();
+      const agreed = await world.runUntil(startMs + withinMs, () => isConverged(alive));
+      if (failures.length > 0) throw failures[0];
+      if (!agreed) throw new Error(`not converged: ${describe(nodes)}`);
+      return world.clock.nowMs() - startMs;
+    };
+    const convergeMs = await agree(PEACE_MS);
+    net.heal(LAN);
+    await (alive[random.below(alive.length)] as SimNode).write();
+    const freshMs = await agree(FRESH_MS);
+    await checkStates(alive, net);
+    return {
+      ...costs(nodes, net),
+      seed,
+      gossip,
+      steps: world.steps(),
+      virtualMs: world.clock.nowMs(),
+      convergeMs,
+      freshMs,
+    };
   } finally {
     for (const node of nodes) await node.kill();
   }
@@ -108,11 +128,12 @@ function planFaults(
     });
   }
   for (let i = random.below(4); i > 0; i--) at(() => spawn(restart(pick(), world, random)));
+  if (nodes.length > 2 && random.below(3) === 0) at(pick().hang);
   return failures;
 }
 
 async function restart(node: SimNode, world: World, random: Random): Promise<void> {
-  if (!node.isUp()) return;
+  if (!node.isUp() || node.isHanging()) return;
   await node.kill();
   world.at(200 + random.below(5_000), () => {
     if (!node.isUp()) void world.busy(node.start());
@@ -121,7 +142,8 @@ async function restart(node: SimNode, world: World, random: Random): Promise<voi
 
 /** A link exists only between two devices that run. */
 function join(net: SimNetwork, a: SimNode, b: SimNode, quality: LinkQuality): void {
-  if (a.isUp() && b.isUp()) net.connect(a.device.id, b.device.id, quality);
+  const canMeet = [a, b].every((node) => node.isUp() && !node.isHanging());
+  if (canMeet) net.connect(a.device.id, b.device.id, quality);
 }
 
 const drawQuality = (random: Random): LinkQuality =>
@@ -155,15 +177,18 @@ async function makePeace(
   net.faults({ lossPercent: 0, doublePercent: 0, delayMs: 20 });
   await world.rest();
   for (const node of nodes) if (!node.isUp()) await world.busy(node.start());
-  for (const [a, b] of topology(nodes, random)) join(net, a, b, LAN);
+  const alive = nodes.filter((node) => !node.isHanging());
+  for (const [a, b] of topology(alive, random)) join(net, a, b, LAN);
 }
 
 function isConverged(nodes: readonly SimNode[]): boolean {
+  const ids = new Set(nodes.map(({ device }) => device.id));
   const digests = new Set<string>();
   for (const node of nodes) {
     const status = node.drive()?.status();
-    if (status === undefined || status.peers.length === 0 || !status.offered) return false;
-    if (status.peers.some(({ sameDigest }) => !sameDigest)) return false;
+    const peers = status?.peers.filter(({ peer }) => ids.has(peer)) ?? [];
+    if (status === undefined || peers.length === 0 || !status.offered) return false;
+    if (peers.some(({ sameDigest }) => !sameDigest)) return false;
     digests.add(status.digest);
   }
   return digests.size === 1;
@@ -201,25 +226,13 @@ async function checkStates(nodes: readonly SimNode[], net: SimNetwork): Promise<
   if (penalty !== undefined) throw new Error(`honest peer blamed: ${JSON.stringify(penalty)}`);
 }
 
-function report(
-  seed: number,
-  nodes: readonly SimNode[],
-  world: World,
-  net: SimNetwork,
-  gossip: "on" | "off",
-  peaceMs: number,
-): SimReport {
+function costs(nodes: readonly SimNode[], net: SimNetwork) {
   const sum = (of: (counts: SimNode["counts"]) => number) =>
     nodes.reduce((total, { counts }) => total + of(counts), 0);
   return {
-    seed,
     trace: net.trace(),
     peers: nodes.length,
-    gossip,
     written: sum(({ written }) => written),
-    steps: world.steps(),
-    virtualMs: world.clock.nowMs(),
-    convergeMs: world.clock.nowMs() - peaceMs,
     frames: net.traffic.frames,
     frameBytes: net.traffic.frameBytes,
     runs: sum(({ ingested }) => ingested.run),

@@ -24,19 +24,44 @@ const animals = compileSqliteInNode().then((wasm) => checkSchema(ANIMALS, wasm))
 /** Above one frame: travels in parts. */
 const PHOTO_BYTES = 300_000;
 
+export interface SqlDevice extends SimDevice {
+  /** Its disk. Another one may be put in while it is off. */
+  storage: Storage;
+}
+
 export async function createSqlFleet(count: number, random: Random, world: World): Promise<Fleet> {
-  const devices: SimDevice[] = [];
-  for (let i = 0; i < count; i++) {
-    const secret = random.bytes(32);
-    const { siteId } = await createKeyPair(simEd25519, secret);
-    const storage = createMemoryStorage();
-    devices.push({
-      id: `n${i}`,
-      site: siteId,
-      open: () => openSqlReplica(storage, secret, random, world),
-    });
-  }
+  const devices: SqlDevice[] = [];
+  for (let i = 0; i < count; i++) devices.push(await createSqlDevice(`n${i}`, random, world));
   return { mesh: MESH, devices };
+}
+
+export async function createSqlDevice(
+  id: string,
+  random: Random,
+  world: World,
+): Promise<SqlDevice> {
+  const secret = random.bytes(32);
+  const { siteId } = await createKeyPair(simEd25519, secret);
+  const device: SqlDevice = {
+    id,
+    site: siteId,
+    storage: createMemoryStorage(),
+    open: () => openSqlReplica(device.storage, secret, random, world),
+  };
+  return device;
+}
+
+/** A backup: the files as they are now. */
+export async function copyStorage(storage: Storage): Promise<Storage> {
+  const copy = createMemoryStorage();
+  const from = await storage.openFiles(storage.generation());
+  const to = await copy.openFiles(copy.generation());
+  for (const name of ["database", "journal"] as const) {
+    const bytes = new Uint8Array(from[name].size());
+    from[name].read(bytes, 0);
+    to[name].write(bytes, 0);
+  }
+  return copy;
 }
 
 async function openSqlReplica(

@@ -99,14 +99,17 @@ export function createMachine(vector: readonly VectorEntry[] = []): Machine {
   const tickets: number[] = [];
 
   function tell(event: ReplicationEvent): void {
-    for (const effect of replication.handle(event, nowMs)) {
-      if (effect.type === "wake") wakeMs = effect.atMs;
-      if (effect.type === "ingest") tickets.push(effect.ticket);
-      effects.push(effect);
-      if (effect.type !== "send") continue;
-      for (const bytes of effect.frames)
-        frames.push({ to: effect.to, message: decodeMessage(bytes) });
-      tell({ type: "sent", peer: effect.to });
+    const events: ReplicationEvent[] = [event];
+    for (let next = events.shift(); next !== undefined; next = events.shift()) {
+      for (const effect of replication.handle(next, nowMs)) {
+        effects.push(effect);
+        if (effect.type === "wake") wakeMs = effect.atMs;
+        if (effect.type === "ingest") tickets.push(effect.ticket);
+        if (effect.type !== "send") continue;
+        const messages = effect.frames.map(decodeMessage);
+        frames.push(...messages.map((message) => ({ to: effect.to, message })));
+        events.push({ type: "sent", peer: effect.to });
+      }
     }
   }
 

@@ -82,6 +82,28 @@ test("[AE3] after one whole vector only what changed is told, many changes in on
   expect(deltas.at(-1)?.entries).toContainEqual(entry(1, 5));
 });
 
+test("[AE3] a whole vector is answered with one, but an answer is not", () => {
+  const machine = createMachine([entry(1, 3)]);
+  machine.tell({ type: "peerUp", peer: "a" });
+  machine.frame("a", helloOf("a", [entry(1, 3)]));
+  machine.sent("a");
+  // Equal to us, while we were not equal to it.
+  machine.frame("a", { type: "vector", part: "first", entries: [entry(1, 4)] });
+  expect(only(machine.sent("a"), "vector")).toMatchObject([{ part: "first" }]);
+  machine.connect("b", [entry(1, 5)]);
+  machine.pass(2_400);
+  expect(only(machine.sent("b"), "vector").length).toBe(1);
+});
+
+test("[AE3] the view of what a peer lacks follows our own changes", () => {
+  const machine = createMachine([entry(1, 3)]);
+  machine.connect("a", [entry(1, 3)]);
+  machine.tell({ type: "changed", entries: [entry(1, 5), entry(2, 1)], broadcasts: [] });
+  expect(machine.replication.status().peers[0]).toMatchObject({ itLacks: 3, sameDigest: false });
+  machine.frame("a", { type: "vector", part: "more", entries: [entry(1, 5), entry(2, 1)] });
+  expect(machine.replication.status().peers[0]).toMatchObject({ itLacks: 0, sameDigest: true });
+});
+
 test("[AE3] a vector of many authors takes several frames, each within the limit", () => {
   const vector = Array.from({ length: 5_000 }, (_, i) => entry(i + 1, 7));
   const machine = createMachine(vector);
@@ -164,6 +186,19 @@ test("[AE7] a version is asked of one peer, and of another when the first makes 
   machine.pass(2_000);
   const [again] = only(machine.sent("b"), "want");
   expect(again?.ranges).toEqual([range(1, 1, 10)]);
+});
+
+test("[AE7] what the store took is not asked for again before our vector had time to say so", () => {
+  const machine = createMachine();
+  machine.connect("a", [entry(1, 5)]);
+  const [{ want } = { want: 0 }] = only(machine.sent("a"), "want");
+  machine.frame("a", { type: "run", want, run: runOf(1, 1, 5) });
+  machine.frame("a", { type: "served", want, complete: true });
+  machine.ingested(applied);
+  machine.pass(900);
+  expect(only(machine.sent("a"), "want")).toEqual([]);
+  machine.pass(500);
+  expect(only(machine.sent("a"), "want")[0]?.ranges).toEqual([range(1, 1, 5)]);
 });
 
 test("[AE7] a peer that trickles slower than 64 kbit/s is as good as silent", () => {

@@ -1,0 +1,70 @@
+/** A device whose disk went back in time: a crash that lost writes, or a restored backup. */
+import { expect, test } from "vitest";
+import { createSeededRandom } from "./random.ts";
+import { createSimNetwork } from "./sim-network.ts";
+import { createSimNode, type SimNode } from "./sim-node.ts";
+import { MESH } from "../fixtures/replicas.ts";
+import { copyStorage, createSqlDevice } from "./sql-fleet.ts";
+import { createWorld } from "./world.ts";
+
+const LINK = { latencyMs: 20, bytesPerMs: 1_000 };
+
+const headOf = (node: SimNode, site: string) =>
+  node
+    .replica()
+    ?.store.vector()
+    .then((entries) => entries.find((entry) => entry.site === site)?.head);
+
+test.each([1, 2, 3, 4, 5])(
+  "[AE10] a rewound disk gets its own log back before it writes on: seed %i",
+  async (seed) => {
+    const random = createSeededRandom(seed);
+    const world = createWorld();
+    const net = createSimNetwork(world, random, seed % 2 === 0 ? "on" : "off");
+    const devices = [
+      await createSqlDevice("n0", random, world),
+      await createSqlDevice("n1", random, world),
+    ] as const;
+    const [rewound, other] = devices.map((device) =>
+      createSimNode(device, world, net, random, MESH),
+    ) as [SimNode, SimNode];
+    const nodes = [rewound, other];
+    const agree = () =>
+      world.runUntil(world.clock.nowMs() + 20_000, () =>
+        nodes.every((node) => node.drive()?.status().peers[0]?.sameDigest === true),
+      );
+    try {
+      for (const node of nodes) await node.start();
+      net.connect("n0", "n1", LINK);
+      for (let i = 0; i < 4; i++) await rewound.write();
+      expect(await agree()).toBe(true);
+      const backup = await copyStorage(devices[0].storage);
+      const before = await headOf(other, devices[0].site);
+      for (let i = 0; i < 6; i++) await rewound.write();
+      await world.runUntil(world.clock.nowMs() + 500, () => false);
+      expect(await agree()).toBe(true);
+      const lost = (await headOf(other, devices[0].site)) ?? 0;
+      expect(lost).toBeGreaterThan(before ?? 0);
+
+      await rewound.kill();
+      devices[0].storage = backup;
+      await rewound.start();
+      expect(await headOf(rewound, devices[0].site)).toBe(before);
+      for (let i = 0; i < 3; i++) await rewound.write();
+      await world.runUntil(world.clock.nowMs() + 1_000, () => false);
+      net.connect("n0", "n1", LINK);
+      await world.runUntil(world.clock.nowMs() + 500, () => false);
+      expect(await agree()).toBe(true);
+
+      expect(await headOf(other, devices[0].site)).toBeGreaterThan(lost);
+      expect(await other.replica()?.stateHash()).toBe(await rewound.replica()?.stateHash());
+      for (const node of nodes) {
+        expect(node.drive()?.status().refusals.get("ERR_FORK")).toBeUndefined();
+        expect(node.drive()?.status().forks).toEqual([]);
+      }
+    } finally {
+      for (const node of nodes) await node.kill();
+    }
+  },
+  30_000,
+);
