@@ -1,10 +1,11 @@
 /**
- * Receiving: 1,000 changesets of 100 rows of 5 columns, from the bytes of the wire to committed
- * tables, against the bare `insert into crsql_changes` loop over the same rows.
+ * Receiving: changesets of 100 rows of 5 columns, from the bytes of the wire to committed tables,
+ * against the bare `insert into crsql_changes` loop over the same rows. Rows that are new to the
+ * receiver, and rows it has: rowmesh merges new ones set by set, others as the bare loop does.
  *
  * rowmesh takes the runs as a peer would send them in answer to wants of 1 MiB, and decodes,
- * verifies, logs and merges them. The bare loop has its rows decoded beforehand, one prepared
- * statement, and one SQLite transaction per such answer: larger than any of rowmesh's own.
+ * verifies, logs and merges them, about 1 MiB in one SQLite transaction. The bare loop has its rows
+ * decoded beforehand, one prepared statement, and one SQLite transaction per such answer.
  *
  * @module
  */
@@ -18,10 +19,16 @@ import { decodePayload } from "../src/protocol/payload.ts";
 import { type ChangeRow, columnName, openBareCrr } from "./bare-crr.ts";
 import { type BenchMesh, createBenchMesh } from "./bench-mesh.ts";
 import { compare, type Ratio, type Side } from "./rounds.ts";
-import { createRows, INSERT, SCHEMA } from "./sample-rows.ts";
+import { COLUMNS, createRows, INSERT, SCHEMA } from "./sample-rows.ts";
+
+export interface ApplyOptions {
+  readonly changesets: number;
+  /** "update": of all columns of rows that an unmeasured changeset each brought before. */
+  readonly rows: "insert" | "update";
+  readonly rounds: number;
+}
 
 export interface ApplyResult extends Ratio {
-  readonly changesets: number;
   /** Changes (cells) a second. */
   readonly barePerSecond: number;
   readonly meshPerSecond: number;
@@ -30,35 +37,48 @@ export interface ApplyResult extends Ratio {
 const ROWS_PER_CHANGESET = 100;
 const SEED = 1;
 
-export async function benchApply(changesets: number, rounds: number): Promise<ApplyResult> {
+export async function benchApply(options: ApplyOptions): Promise<ApplyResult> {
+  const { changesets, rounds } = options;
   const mesh = await createBenchMesh(SCHEMA);
-  const { answers, site } = await writeChangesets(mesh, changesets);
-  const changeRows = answers.map((runs) => runs.flatMap(changesOfRun));
-  const changes = changeRows.reduce((sum, rows) => sum + rows.length, 0);
+  const written = await writeChangesets(mesh, options);
+  const { site } = written;
+  const work = { site, before: withRows(written.before), measured: withRows(written.measured) };
   const rowCount = changesets * ROWS_PER_CHANGESET;
   const ratio = await compare({
-    bare: () => openBareSide(changeRows, site, rowCount),
-    mesh: () => openMeshSide(mesh, answers, rowCount),
-    steps: answers.length,
+    bare: () => openBareSide(work, rowCount),
+    mesh: () => openMeshSide(mesh, work, rowCount),
+    steps: work.measured.length,
     rounds,
   });
+  const changes = work.measured.reduce((sum, { rows }) => sum + rows.length, 0);
   const perSecond = (ms: number): number => (1_000 * changes) / ms;
   return {
     ...ratio,
-    changesets,
     barePerSecond: perSecond(ratio.bareMs),
     meshPerSecond: perSecond(ratio.meshMs),
   };
 }
 
-async function openBareSide(
-  answers: readonly (readonly ChangeRow[])[],
-  site: SiteId,
-  rowCount: number,
-): Promise<Side> {
+/** What a peer gets for one want, and the same decoded for the bare loop. */
+interface Answer {
+  readonly runs: readonly Uint8Array[];
+  readonly rows: readonly ChangeRow[];
+}
+
+interface Work {
+  readonly site: SiteId;
+  readonly before: readonly Answer[];
+  readonly measured: readonly Answer[];
+}
+
+const withRows = (answers: readonly (readonly Uint8Array[])[]): readonly Answer[] =>
+  answers.map((runs) => ({ runs, rows: runs.flatMap(changesOfRun) }));
+
+async function openBareSide({ site, before, measured }: Work, rowCount: number): Promise<Side> {
   const bare = await openBareCrr(createMemoryStorage());
+  for (const { rows } of before) await bare.merge(rows, site);
   return {
-    step: (index) => bare.merge(answers[index] ?? [], site),
+    step: (index) => bare.merge(measured[index]?.rows ?? [], site),
     close: async () => {
       assertCount(bare.count(), rowCount);
       await bare.close();
@@ -68,15 +88,19 @@ async function openBareSide(
 
 async function openMeshSide(
   mesh: BenchMesh,
-  answers: readonly (readonly Uint8Array[])[],
+  { before, measured }: Work,
   rowCount: number,
 ): Promise<Side> {
   const replica = await mesh.openReplica(createMemoryStorage());
+  const ingest = async ({ runs }: Pick<Answer, "runs">): Promise<void> => {
+    const outcomes = await replica.ingest(runs.map((bytes) => ({ type: "run", bytes })));
+    if (outcomes.flat().some(({ verdict }) => verdict !== "applied")) {
+      throw new RangeError("not every changeset was applied");
+    }
+  };
+  for (const answer of before) await ingest(answer);
   return {
-    step: async (index) => {
-      const runs = answers[index] ?? [];
-      await replica.ingest(runs.map((bytes) => ({ type: "run", bytes })));
-    },
+    step: (index) => ingest(measured[index] ?? { runs: [] }),
     close: async () => {
       const [counted] = await replica.db.query<{ n: number }>("SELECT count(*) AS n FROM sighting");
       assertCount(counted?.n ?? 0, rowCount);
@@ -86,28 +110,47 @@ async function openMeshSide(
 }
 
 interface Written {
-  /** What a peer gets for each want, oldest first. */
-  readonly answers: readonly (readonly Uint8Array[])[];
   readonly site: SiteId;
+  readonly before: readonly (readonly Uint8Array[])[];
+  readonly measured: readonly (readonly Uint8Array[])[];
 }
 
-async function writeChangesets(mesh: BenchMesh, count: number): Promise<Written> {
+async function writeChangesets(
+  mesh: BenchMesh,
+  { changesets, rows: kind }: ApplyOptions,
+): Promise<Written> {
   const author = await mesh.openReplica(createMemoryStorage());
+  const { siteId: site } = author.keys;
   const nextRow = createRows(SEED);
-  for (let written = 0; written < count; written++) {
-    const rows = Array.from({ length: ROWS_PER_CHANGESET }, nextRow);
-    await author.db.execMany(INSERT, rows);
+  const batches = Array.from({ length: changesets }, () =>
+    Array.from({ length: ROWS_PER_CHANGESET }, nextRow),
+  );
+  for (const rows of batches) await author.db.execMany(INSERT, rows);
+  const inserts = await readAll(author, 1, changesets);
+  if (kind === "insert") {
+    await author.close();
+    return { site, before: [], measured: inserts };
   }
-  const answers = await readAll(author, count);
-  const site = author.keys.siteId;
+  for (const rows of batches) {
+    const updates = rows.map(([key = null]) => nextRow().slice(1).concat([key]));
+    await author.db.execMany(UPDATE, updates);
+  }
+  const updates = await readAll(author, changesets + 1, 2 * changesets);
   await author.close();
-  return { answers, site };
+  return { site, before: inserts, measured: updates };
 }
 
-async function readAll(author: Replica, last: number): Promise<readonly (readonly Uint8Array[])[]> {
+const UPDATE = `UPDATE sighting SET ${COLUMNS.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`;
+
+/** As a peer reads them: one answer for each want. */
+async function readAll(
+  author: Replica,
+  from: number,
+  last: number,
+): Promise<readonly (readonly Uint8Array[])[]> {
   const answers: (readonly Uint8Array[])[] = [];
   const { siteId: site } = author.keys;
-  for (let first: number | null = 1; first !== null;) {
+  for (let first: number | null = from; first !== null;) {
     const answer = await author.read({ site, stream: "data", first, last }, WANT_BYTES_MAX);
     answers.push(answer.runs);
     first = answer.next;

@@ -19,6 +19,8 @@ await build({
     target: "node20",
     minify: false,
     sourcemap: true,
+    // The package says of `dist/` which files have side effects; this is `src/`.
+    rollupOptions: { treeshake: false },
   },
 });
 const bench = spawn(
