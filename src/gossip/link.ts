@@ -49,8 +49,8 @@ export interface LinkContext {
   readonly refusals: Refusals;
   readonly nextHolder: () => number;
   readonly emit: Emit;
-  /** Whether this may be asked for now. */
-  readonly mayAsk: (key: AuthorStream) => boolean;
+  /** Whether this may be asked for now, of a peer that has failed to give it, or not. */
+  readonly mayAsk: (key: AuthorStream, hasFailed: boolean) => boolean;
   /** Peers with an open link, in no order. */
   readonly neighbours: () => readonly PeerId[];
 }
@@ -81,7 +81,8 @@ export interface Link {
   readonly neighboursChanged: () => void;
   /** Compares digests with the peer. */
   readonly check: () => void;
-  readonly backedOff: (key: AuthorStream, nowMs: number) => boolean;
+  /** The last time the peer was asked about this it had nothing to give. */
+  readonly failed: (key: AuthorStream) => boolean;
   /** Lets time pass, then emits what is due and what there is room for. */
   readonly pump: (nowMs: number) => void;
   readonly dueMs: () => number | null;
@@ -223,7 +224,7 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       digestDue = "no";
     }
     for (let i = 0; i < 2; i++) {
-      const want = wants.next(context.mayAsk, nowMs);
+      const want = wants.next((key) => context.mayAsk(key, wants.failed(key)), nowMs);
       if (want !== null) frames.push(encodeMessage(want));
     }
     if (neighboursDue) {
@@ -290,7 +291,7 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     check: () => {
       if (digestDue === "no" && askedDigestMs === null) digestDue = "ask";
     },
-    backedOff: wants.backedOff,
+    failed: wants.failed,
     pump,
     dueMs,
     close: wants.close,

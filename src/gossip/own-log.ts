@@ -15,7 +15,7 @@ import type { Link } from "./link.ts";
 export interface OwnLog {
   readonly isOwn: (key: AuthorStream) => boolean;
   readonly isOffered: () => boolean;
-  readonly pump: (links: Iterable<Link>, nowMs: number) => void;
+  readonly pump: (links: Iterable<Link>) => void;
 }
 
 export function createOwnLog(site: SiteId, emit: Emit): OwnLog {
@@ -25,20 +25,21 @@ export function createOwnLog(site: SiteId, emit: Emit): OwnLog {
   ];
   let isOffered = false;
 
-  const holdsMore = (link: Link, nowMs: number) =>
-    ownKeys.some((key) => link.view.lacks(key) > 0 && !link.backedOff(key, nowMs));
+  // Once each, whatever becomes of it: two who take turns in failing would keep us silent for ever.
+  const holdsMore = (link: Link) =>
+    ownKeys.some((key) => link.view.lacks(key) > 0 && !link.failed(key));
 
   return {
     isOwn: (key) => ownKeys.includes(key),
     isOffered: () => isOffered,
-    pump: (links, nowMs) => {
+    pump: (links) => {
       const open = [...links].filter(({ state }) => state().type === "open");
       const known = open.filter(({ view }) => view.known());
       if (isOffered && open.length === 0) {
         isOffered = false;
         emit({ type: "offer", mode: "off" });
       }
-      const isSafe = known.length > 0 && !known.some((link) => holdsMore(link, nowMs));
+      const isSafe = known.length > 0 && !known.some(holdsMore);
       if (!isOffered && isSafe) {
         isOffered = true;
         emit({ type: "offer", mode: "on" });

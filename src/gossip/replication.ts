@@ -93,7 +93,7 @@ export function createReplication(options: ReplicationOptions): Replication {
     refusals,
     nextHolder: () => (lastHolder += 1),
     emit,
-    mayAsk: (key) => ownLog.isOffered() || ownLog.isOwn(key),
+    mayAsk: (key, hasFailed) => ownLog.isOffered() || (ownLog.isOwn(key) && !hasFailed),
     neighbours: () => openLinks().map(({ peer }) => peer),
   };
   const broadcasting = createBroadcasting({
@@ -163,7 +163,7 @@ export function createReplication(options: ReplicationOptions): Replication {
     broadcasting.expire(nowMs);
     leases.lapse(nowMs);
     round(nowMs);
-    ownLog.pump(links.values(), nowMs);
+    ownLog.pump(links.values());
     for (const link of links.values()) link.pump(nowMs);
     askForWake(nowMs);
   }

@@ -36,6 +36,8 @@ export function createServing(): Serving {
   const answers: Answer[] = [];
   let state: "idle" | "reading" | "read" = "idle";
   let frames: Uint8Array[] = [];
+  /** Wants answered in `frames`, which the peer cannot know yet. */
+  let answered = 0;
 
   /** Closes the answers that have nothing left to read. */
   function close(): void {
@@ -43,13 +45,14 @@ export function createServing(): Serving {
       const complete = answer.ranges.length === 0;
       if (!complete && answer.bytesLeft > 0) return;
       frames.push(encodeMessage({ type: "served", want: answer.want, complete }));
+      answered += 1;
       answers.shift();
     }
   }
 
   return {
     want: ({ want, bytesMax, ranges }) => {
-      if (answers.length >= WANTS_QUEUED_MAX) return false;
+      if (answers.length + answered >= WANTS_QUEUED_MAX) return false;
       answers.push({ want, bytesLeft: bytesMax, ranges: [...ranges] });
       if (state === "idle") close();
       return true;
@@ -77,6 +80,7 @@ export function createServing(): Serving {
       if (state === "read") state = "idle";
       const taken = frames;
       frames = [];
+      answered = 0;
       return taken;
     },
   };

@@ -79,7 +79,7 @@ export interface Wants {
   /** When to look again for something to ask; null while nothing can be asked anyway. */
   readonly retryMs: () => number | null;
   /** The last time the peer was asked about this it had nothing to give. */
-  readonly backedOff: (key: AuthorStream, nowMs: number) => boolean;
+  readonly failed: (key: AuthorStream) => boolean;
   readonly close: () => void;
 }
 
@@ -176,12 +176,16 @@ export function createWants(options: WantsOptions): Wants {
     turn.progressMs = nowMs;
   }
 
-  function receive(id: number, bytes: Uint8Array): void {
+  /** @returns whether it was asked for */
+  function receive(id: number, bytes: Uint8Array): boolean {
     const found = wantFor(id, bytes);
-    if (found === null) return;
+    if (found === null) return false;
     const { want, range } = found;
     want.receivedBytes += bytes.length;
-    if (!intake.hasRoom(bytes.length)) return refused("ERR_BUSY");
+    if (!intake.hasRoom(bytes.length)) {
+      refused("ERR_BUSY");
+      return true;
+    }
     const key = authorStream(range);
     const holder = nextHolder();
     leases.take(holder, range);
@@ -201,6 +205,7 @@ export function createWants(options: WantsOptions): Wants {
       refusals.outcomes(peer, outcomes);
       settle(want, doneMs);
     });
+    return true;
   }
 
   function dropPartial(): void {
@@ -209,9 +214,12 @@ export function createWants(options: WantsOptions): Wants {
   }
 
   function part(message: PartMessage, nowMs: number): void {
-    progress(message.bytes.length, nowMs);
     if (message.offset === 0) {
-      dropPartial();
+      // Nobody begins a run twice, or two at once.
+      if (partial !== null) {
+        letGo(nowMs);
+        return refused("ERR_NOT_CANONICAL");
+      }
       if (wantFor(message.want, message.bytes) === null) return;
     }
     if (partial === null && message.offset > 0) return;
@@ -226,6 +234,7 @@ export function createWants(options: WantsOptions): Wants {
       return refused("ERR_BUSY");
     }
     partial = grown;
+    progress(message.bytes.length, nowMs);
     const run = wholeRun(grown);
     if (run === null) return;
     dropPartial();
@@ -255,10 +264,13 @@ export function createWants(options: WantsOptions): Wants {
     Math.min(turn.progressMs + LEASE_MS, turn.sinceMs + LEASE_MS + turn.bytes / LEASE_BYTES_PER_MS);
 
   function expire(nowMs: number): void {
-    const stalled = asking();
-    if (stalled.length === 0 || nowMs < deadlineMs()) return;
+    if (asking().length > 0 && nowMs >= deadlineMs()) letGo(nowMs);
+  }
+
+  /** What is asked now may be asked of others; a late answer still counts. */
+  function letGo(nowMs: number): void {
     dropPartial();
-    for (const want of stalled) {
+    for (const want of asking()) {
       want.state = "expired";
       leases.release(want.holder);
       for (const key of want.silent) backOff(key, nowMs);
@@ -269,8 +281,7 @@ export function createWants(options: WantsOptions): Wants {
   return {
     next,
     run: (id, bytes, nowMs) => {
-      progress(bytes.length, nowMs);
-      receive(id, bytes);
+      if (receive(id, bytes)) progress(bytes.length, nowMs);
     },
     part,
     served,
@@ -278,7 +289,7 @@ export function createWants(options: WantsOptions): Wants {
     dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),
     retryMs: () =>
       wants.size >= WANTS_KNOWN_MAX ? null : Math.max(lookedMs + RETRY_MS, peerBackoff.untilMs),
-    backedOff,
+    failed: (key) => backoffByKey.has(key),
     close: () => {
       dropPartial();
       for (const want of wants.values()) leases.release(want.holder);
