@@ -44,6 +44,8 @@ export interface Chain {
   settledHash: HeaderHash;
   /** The highest of its versions that another author's settled changeset depends on. */
   listed: number;
+  /** Of the own chain: changesets up to here are known to others, or may be. */
+  released: number;
   /** Held beyond the gap after `head`: ascending, disjoint, apart. */
   beyond: VersionRange[];
 }
@@ -207,6 +209,7 @@ const newChain = (author: number, site: SiteId, key: PublicKey, stream: Stream):
   settled: 0,
   settledHash: ZERO_HASH,
   listed: 0,
+  released: 0,
   beyond: [],
 });
 
@@ -222,7 +225,9 @@ function addAuthor(engine: Engine, site: SiteId, key: PublicKey): number {
 }
 
 function saveChain(engine: Engine, chain: Chain): void {
-  const save = engine.prepare("INSERT OR REPLACE INTO rowmesh_chain VALUES (?, ?, ?, ?, ?, ?, ?)");
+  const save = engine.prepare(
+    "INSERT OR REPLACE INTO rowmesh_chain VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+  );
   save.bindInteger(1, chain.author);
   save.bindInteger(2, streamByte(chain.stream));
   save.bindInteger(3, chain.head);
@@ -230,6 +235,7 @@ function saveChain(engine: Engine, chain: Chain): void {
   save.bindInteger(5, chain.settled);
   save.bindBlob(6, fromHex(chain.settledHash));
   save.bindInteger(7, chain.listed);
+  save.bindInteger(8, chain.released);
   save.run();
 }
 
@@ -250,6 +256,7 @@ function readChains(
     chain.settled = rows.integer(4);
     chain.settledHash = hashAt(rows.blob(5));
     chain.listed = rows.integer(6);
+    chain.released = rows.integer(7);
     chains.push(chain);
   }
   const beyond = engine.prepare(

@@ -25,6 +25,8 @@ export interface DatabaseFile {
   /** Opens another engine when this one cannot be used. */
   readonly recover: () => Promise<void>;
   readonly usable: () => boolean;
+  /** What was read from the file is to be read again; called after every reopening. One listener. */
+  readonly onReopened: (listener: () => void) => void;
   /** Switches to another generation of the storage, written by `rebuild`. */
   readonly switchTo: (generation: number) => Promise<void>;
   readonly close: () => Promise<void>;
@@ -61,11 +63,13 @@ export async function openDatabaseFile(
   // Until a reopening succeeds every call tries again: a full disk may have room by then.
   let broken = false;
   let closed = false;
+  let reopened = (): void => undefined;
   const reopen = async (): Promise<void> => {
     broken = true;
     engine.close();
     engine = await openGeneration(storage, wasm, storage.generation());
     broken = false;
+    reopened();
   };
   const recover = async (): Promise<void> => {
     if (broken || engine.trapped()) await reopen();
@@ -83,6 +87,9 @@ export async function openDatabaseFile(
     engine: () => engine,
     recover,
     usable: () => !closed && !broken && !engine.trapped(),
+    onReopened: (listener) => {
+      reopened = listener;
+    },
     transact: async (work) => {
       await recover();
       let result;

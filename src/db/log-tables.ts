@@ -30,7 +30,7 @@ export const logStateOf = (value: number): LogState => {
 };
 
 /** `rowmesh_meta.value` by key. */
-export type MetaKey = "format" | "secret" | "mesh" | "invite" | "released" | "announced";
+export type MetaKey = "format" | "secret" | "mesh" | "invite" | "announced";
 
 /** Author 1 is this replica. */
 export const OWN_AUTHOR = 1;
@@ -43,6 +43,7 @@ export const TABLES_FORMAT = 1;
  * - `rowmesh_chain`, per author and stream: the last changeset without a gap before it, the last
  *   settled one, and the highest version that another author's settled changeset depends on. It
  *   could be computed from the log; kept, so that opening costs the authors and not the history.
+ *   `released` is the own chain's watermark: changesets up to it may be known to others.
  * - `rowmesh_log`, in order of arrival. `merged` numbers the merged ones in merge order. The payload
  *   comes last, so that nothing else needs to read across it.
  * - `rowmesh_fork`: branches that are kept as proof only.
@@ -57,6 +58,7 @@ CREATE TABLE rowmesh_chain (
   author INTEGER NOT NULL, stream INTEGER NOT NULL,
   head INTEGER NOT NULL, head_hash BLOB NOT NULL,
   settled INTEGER NOT NULL, settled_hash BLOB NOT NULL, listed INTEGER NOT NULL,
+  released INTEGER NOT NULL,
   PRIMARY KEY (author, stream)) STRICT, WITHOUT ROWID;
 CREATE TABLE rowmesh_log (
   id INTEGER PRIMARY KEY NOT NULL,

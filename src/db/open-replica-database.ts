@@ -51,6 +51,7 @@ export async function openReplicaDatabase(
     }
     const hashes = schemaHashes(file.engine());
     const state = createReplicaState(file, signer, schema, hashes, options.clock);
+    file.onReopened(() => reloadState(state));
     for (let more = state.untried.size > 0; more;) ({ more } = await appendSome(state, [], 0));
     return createReplicaDatabase(state, options);
   } catch (error) {
@@ -151,7 +152,10 @@ function createReplicaDatabase(
     if (own === undefined || state.mesh === null || to <= state.released.head) return;
     const headHash = readHash(engine, own, to);
     if (headHash === null) return;
-    await change(async (current) => release(state, current, own, { head: to, headHash }));
+    await change(async (current) => {
+      release(state, own, { head: to, headHash });
+      state.chains.save(current);
+    });
   };
 
   return {
@@ -188,6 +192,7 @@ function createReplicaDatabase(
     },
     read: (range, bytesMax) =>
       mutex.run(async () => {
+        await file.recover();
         if (range.site === signer.siteId && range.stream === "data")
           await releaseUpTo(releasable(state, range));
         return readRange(state, file.engine(), range, bytesMax);
@@ -196,6 +201,7 @@ function createReplicaDatabase(
       mutex.run(async () => {
         state.offering = mode === "on";
         if (!state.offering) return;
+        await file.recover();
         await releaseUpTo(state.chains.get(signer.siteId, "data")?.head ?? 0);
       }),
     onChange: (listener) => {
@@ -276,7 +282,7 @@ async function bindMesh(
   writeMeta(engine, "invite", invite);
   state.mesh = { id, invite: invite.slice() };
   if (first && state.offering && own.head > 0) {
-    release(state, engine, own, { head: own.head, headHash: own.headHash });
+    release(state, own, { head: own.head, headHash: own.headHash });
   }
   state.chains.save(engine);
 }

@@ -11,7 +11,7 @@ import { isMeshError } from "../protocol/errors.ts";
 import { type HeaderHash, meshId, type SiteId, ZERO_HASH } from "../protocol/ids.ts";
 import type { Clock, Signer } from "../seams.ts";
 import { type Chain, type Chains, loadChains, type OwnHead } from "./chains.ts";
-import { type DatabaseFile, readMeta, writeMeta } from "./database-file.ts";
+import { type DatabaseFile, readMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import type { ForkProof } from "./forks.ts";
 import { readHash } from "./log.ts";
@@ -51,6 +51,8 @@ export interface ReplicaState {
   forks: readonly ForkProof[];
 }
 
+const NOTHING: OwnHead = { head: 0, headHash: ZERO_HASH };
+
 export function createReplicaState(
   file: DatabaseFile,
   signer: Signer,
@@ -66,7 +68,7 @@ export function createReplicaState(
     clock,
     chains: loadChains(file.engine(), signer.siteId, () => state.released),
     mesh: null,
-    released: { head: 0, headHash: ZERO_HASH },
+    released: NOTHING,
     offering: false,
     nextMerged: 1,
     announced: 0,
@@ -86,6 +88,8 @@ export function createReplicaState(
 
 /** Forgets everything and reads it from the file: after opening, and after a transaction failed. */
 export function reloadState(state: ReplicaState): void {
+  // Done when the file could be opened again.
+  if (!state.file.usable()) return;
   const engine = state.file.engine();
   state.chains = loadChains(engine, state.signer.siteId, () => state.released);
   const invite = readMeta(engine, "invite");
@@ -94,9 +98,9 @@ export function reloadState(state: ReplicaState): void {
     id instanceof Uint8Array && invite instanceof Uint8Array ? { id: meshId(id), invite } : null;
   state.announced = Number(readMeta(engine, "announced") ?? 0n);
   const own = state.chains.get(state.signer.siteId, "data");
-  const head = Number(readMeta(engine, "released") ?? 0n);
+  const head = own?.released ?? 0;
   const headHash = own === undefined || head === 0 ? null : readHash(engine, own, head);
-  state.released = { head: headHash === null ? 0 : head, headHash: headHash ?? ZERO_HASH };
+  state.released = headHash === null ? NOTHING : { head, headHash };
   state.nextMerged = numberOf(engine, "SELECT coalesce(max(merged), 0) + 1 FROM rowmesh_log");
   state.changedTables.clear();
   state.waitersBySite.clear();
@@ -107,9 +111,9 @@ export function reloadState(state: ReplicaState): void {
   readLastWrote(state, engine);
 }
 
-/** Own changesets up to `head` are released from now on: durable with the open transaction. */
-export function release(state: ReplicaState, engine: Engine, own: Chain, to: OwnHead): void {
-  writeMeta(engine, "released", BigInt(to.head));
+/** Own changesets up to `to` are released once the open transaction, which saves the chains, commits. */
+export function release(state: ReplicaState, own: Chain, to: OwnHead): void {
+  own.released = to.head;
   state.released = to;
   state.chains.touch(own);
 }

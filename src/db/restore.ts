@@ -111,7 +111,7 @@ async function restoreInTransaction(
   const mesh = (restored[0] as { readonly changeset: VerifiedChangeset }).changeset.mesh;
   await resign(state, engine, mesh, base, unreleased);
   for (const { changeset, verdict } of restored) insertEntry(engine, own, changeset, verdict);
-  release(state, engine, own, base);
+  release(state, own, base);
   state.chains.save(engine);
   return outcomes;
 }

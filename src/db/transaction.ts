@@ -56,6 +56,7 @@ export function createTransactions(host: TransactionHost): AppTransactions {
   ): Promise<T> =>
     turn(options?.signal, async () => {
       const limit = createLimit(host, Number.POSITIVE_INFINITY, options?.signal);
+      await host.recover();
       const engine = host.engine();
       if (engine.prepareGated(sql).writes.size === 0) {
         try {

@@ -102,7 +102,7 @@ async function appendOwn(
     state.announced = schema.version;
   }
   if (state.mesh === null || !state.offering) return;
-  release(state, engine, own, { head: own.head, headHash: own.headHash });
+  release(state, own, { head: own.head, headHash: own.headHash });
   if (changeset.payload.length > BROADCAST_BYTES_MAX) return;
   const previousHashPrefix = fromHex(changeset.previousHash).subarray(0, 8);
   const broadcast = encodeBroadcast({ previousHashPrefix, changeset });
