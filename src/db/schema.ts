@@ -62,7 +62,7 @@ export interface CellColumn {
   readonly checks: readonly string[];
 }
 
-export interface AppIndex {
+interface AppIndex {
   readonly name: string;
   readonly sql: string;
 }
