@@ -63,13 +63,13 @@ export async function openDatabaseFile(
   // Until a reopening succeeds every call tries again: a full disk may have room by then.
   let broken = false;
   let closed = false;
-  let reopened = (): void => undefined;
+  let reopened: (() => void) | null = null;
   const reopen = async (): Promise<void> => {
     broken = true;
     engine.close();
     engine = await openGeneration(storage, wasm, storage.generation());
     broken = false;
-    reopened();
+    reopened?.();
   };
   const recover = async (): Promise<void> => {
     if (broken || engine.trapped()) await reopen();

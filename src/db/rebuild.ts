@@ -26,6 +26,7 @@ export async function rebuildTables(
   wasm: WebAssembly.Module,
 ): Promise<void> {
   const { schema, file } = state;
+  await file.recover();
   const generation = storage.generation() + 1;
   await storage.discard(generation);
   let fresh = await openGeneration(storage, wasm, generation);
