@@ -23,7 +23,6 @@ import {
 interface CommandEntry {
   readonly name: string;
   readonly summary: string;
-  /** On demand: the network and its native WebRTC take half a second to load. */
   readonly load: () => Promise<Command>;
 }
 

@@ -8,7 +8,6 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { MeshStatus } from "../node/api.ts";
-import { openMesh } from "../node/open-mesh-node.ts";
 import { isMeshError } from "../protocol/errors.ts";
 import { type Command, CommandError, EXIT_OK, print } from "./command.ts";
 import { REPLICA_NAME } from "./data-directory.ts";
@@ -46,6 +45,8 @@ async function readStatus(data: string): Promise<MeshStatus & { readonly peerId:
   if (!existsSync(join(data, REPLICA_NAME))) {
     throw new CommandError(`there is no hub in ${data}. Name its data directory with --data.`);
   }
+  // On demand, as in hub.ts.
+  const { openMesh } = await import("../node/open-mesh-node.ts");
   try {
     const mesh = await openMesh({
       name: REPLICA_NAME,

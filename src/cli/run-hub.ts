@@ -1,0 +1,203 @@
+/**
+ * A running hub: puts the replica, the network and the web server together, says how to join, and
+ * stops cleanly.
+ *
+ * @module
+ */
+
+import { hostname, networkInterfaces } from "node:os";
+import type { Mesh, MeshStatus } from "../node/api.ts";
+import { openHubMesh } from "../node/open-mesh-node.ts";
+import { isMeshError } from "../protocol/errors.ts";
+import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/genesis.ts";
+import { CommandError, complain, EXIT_FAILURE, EXIT_OK, print } from "./command.ts";
+import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data-directory.ts";
+import type { HubOptions, HubPorts } from "./hub-options.ts";
+import { bestFirst, joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
+import { urlHosts } from "./lan-addresses.ts";
+import { tryPorts } from "./ports.ts";
+import { openSiteServer, type SiteServer } from "./site-server.ts";
+
+/** Resolves never: the process ends when the hub has stopped. @throws CommandError, MeshError */
+export async function runHub(options: HubOptions): Promise<never> {
+  const stopRequested = stopSignal();
+  const hub = await openHub(options);
+  announce(options, hub);
+  const stopReporting = options.output === "text" ? reportPeers(hub.mesh) : () => {};
+  await stopRequested;
+  stopReporting();
+  if (options.output === "text") print("stopping");
+  await closeHub(hub);
+  // Everything is closed. Waiting for libp2p's last timers would take a second, in which
+  // libdatachannel 0.33 may abort: it answers late STUN requests through a listener it has freed.
+  return process.exit(EXIT_OK);
+}
+
+interface Hub {
+  readonly mesh: Mesh;
+  readonly server: SiteServer;
+  readonly invite: Invite;
+  readonly links: readonly JoinLink[];
+}
+
+const CLOSE_TIMEOUT_MS = 10_000;
+
+/** Resolves at the first SIGINT or SIGTERM; the second ends the process on the spot. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    const stop = (): void => {
+      if (isStopping) process.exit(EXIT_FAILURE);
+      isStopping = true;
+      resolve();
+    };
+    process.on("SIGINT", stop);
+    process.on("SIGTERM", stop);
+  });
+}
+
+async function openHub(options: HubOptions): Promise<Hub> {
+  // Everything the hub writes holds or could hold secrets.
+  process.umask(0o077);
+  makeDataDirectory(options.data);
+  const ready: { invite: Invite | null } = { invite: null };
+  const server = await openServer(options, ready);
+  let mesh: Mesh | null = null;
+  try {
+    await tryPorts(options.host, options.ports);
+    mesh = await openMesh(options);
+    const invite = bestFirst(parseInviteLink(await mesh.invite()));
+    ready.invite = invite;
+    const hosts = urlHosts(options.host, networkInterfaces());
+    return { mesh, server, invite, links: joinLinks(invite, hosts, server.port) };
+  } catch (error) {
+    await mesh?.close();
+    await server.close();
+    throw explained(error, options);
+  }
+}
+
+async function openServer(
+  options: HubOptions,
+  ready: { readonly invite: Invite | null },
+): Promise<SiteServer> {
+  try {
+    return await openSiteServer({
+      port: options.ports.http,
+      host: options.host,
+      site: options.site,
+      describe: async (origin) => {
+        if (ready.invite === null) throw new RangeError("the mesh is not open yet");
+        const { name } = decodeGenesisBody(ready.invite.genesis.bodyBytes);
+        return { meshName: name, joinUrl: joinLink(ready.invite, origin).url };
+      },
+    });
+  } catch (error) {
+    throw explained(error, options);
+  }
+}
+
+/** The first run founds the mesh; a later one finds it in the replica. */
+async function openMesh({ data, name, host, ports }: HubOptions): Promise<Mesh> {
+  const deviceName = hostname();
+  return openHubMesh(
+    { name: REPLICA_NAME, storage: { directory: data }, deviceName },
+    {
+      meshName: name ?? deviceName,
+      listen: listenAddresses(host, ports),
+      certificate: await loadOrCreateCertificate(data),
+    },
+  );
+}
+
+function listenAddresses(host: string, ports: HubPorts): readonly string[] {
+  const ip = host.includes(":") ? `/ip6/${host}` : `/ip4/${host}`;
+  return [
+    `${ip}/udp/${ports.webrtc}/webrtc-direct`,
+    `${ip}/tcp/${ports.websocket}/ws`,
+    `${ip}/tcp/${ports.tcp}`,
+  ];
+}
+
+/** Says what to do about the errors that are most likely at start. */
+function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
+  const code = systemErrorCode(error);
+  if (code === "EADDRINUSE") {
+    const range = ports.http === 0 ? "" : ` (${ports.http} to ${ports.tcp})`;
+    return new CommandError(
+      `a port is in use${range}. Stop the other hub, or choose another with --port.`,
+    );
+  }
+  if (code === "EACCES" && ports.http < 1_024) {
+    return new CommandError(`may not use port ${ports.http}. Choose one above 1023 with --port.`);
+  }
+  if (code === "EADDRNOTAVAIL") {
+    return new CommandError(`this machine has no address ${host}. Choose another with --host.`);
+  }
+  if (isMeshError(error, "ERR_STORAGE_LOCKED")) {
+    return new CommandError(
+      `another hub has ${data} open. Stop it, or choose another with --data.`,
+    );
+  }
+  return error;
+}
+
+const systemErrorCode = (error: unknown): string | undefined =>
+  error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+
+function announce(options: HubOptions, { mesh, invite, links, server }: Hub): void {
+  const [best] = links;
+  if (best === undefined) throw new RangeError("no address");
+  if (options.output === "quiet") return;
+  if (options.output === "json") {
+    const urls = links.map(({ url }) => url);
+    const { peerId } = mesh;
+    const { pid } = process;
+    const addresses = invite.hubs;
+    print(JSON.stringify({ ready: true, url: best.url, urls, peerId, addresses, pid }));
+    return;
+  }
+  const { name } = decodeGenesisBody(invite.genesis.bodyBytes);
+  if (options.name !== null && options.name !== name) {
+    complain(`rowmesh hub: this mesh was founded as "${name}"; --name is ignored`);
+  }
+  print(`Hub of the mesh "${name}", ${mesh.peerId}\n`);
+  print(qrCode(invite, best));
+  print(`\nTo join, scan the code or open one of these pages:\n`);
+  for (const { origin } of links) print(`  ${origin}/`);
+  print(`\nJoin link for apps:\n\n  ${best.url}\n`);
+  if (options.site === null) print(`No app is served: start with --site DIR to serve one.`);
+  print(`Web page on port ${server.port}. Stop with Ctrl-C.`);
+}
+
+/** One line when a device comes or goes. */
+function reportPeers(mesh: Mesh): () => void {
+  const nameById = new Map<string, string>();
+  return mesh.onStatus(({ peers }: MeshStatus) => {
+    const connected = peers.filter(({ link }) => link !== "none" && link !== "relayed");
+    const ids = new Set(connected.map(({ peerId }) => peerId));
+    for (const { peerId, name, link, lastHeardMs } of connected) {
+      // Its first words tell its name.
+      if (lastHeardMs === null || nameById.has(peerId)) continue;
+      nameById.set(peerId, printable(name ?? "") || peerId);
+      print(`+ ${nameById.get(peerId)} (${link})`);
+    }
+    for (const [peerId, name] of nameById) {
+      if (ids.has(peerId)) continue;
+      nameById.delete(peerId);
+      print(`- ${name}`);
+    }
+  });
+}
+
+/** A peer chooses its name: it may not move the cursor of our terminal. */
+const printable = (name: string): string => name.replace(/\p{C}/gu, "");
+
+async function closeHub({ mesh, server }: Hub): Promise<void> {
+  const timer = setTimeout(() => {
+    complain("rowmesh hub: could not stop in time; stopped at once, nothing stored is lost");
+    process.exit(EXIT_FAILURE);
+  }, CLOSE_TIMEOUT_MS);
+  await Promise.all([mesh.close(), server.close()]);
+  clearTimeout(timer);
+}
