@@ -185,7 +185,6 @@ function judgeAndMerge(
     rows = decodePayload(payload);
     validatePayload(rows, schema, engine);
   } catch (error) {
-    if (isMeshError(error, "ERR_SCHEMA_NEWER")) return parked("ERR_SCHEMA_NEWER");
     const broken = ["ERR_ROWS_INVALID", "ERR_NOT_CANONICAL", "ERR_LIMIT"] as const;
     if (broken.some((code) => isMeshError(error, code))) return voided;
     throw error;

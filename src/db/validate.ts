@@ -22,8 +22,9 @@ import {
 } from "./schema.ts";
 
 /**
- * @throws MeshError ERR_ROWS_INVALID: void everywhere and for ever. ERR_SCHEMA_NEWER: it speaks of a
- * table or column that only a newer schema has.
+ * Of a payload that names this schema's version or an earlier one: a table or column beyond this
+ * schema is beyond the named one too.
+ * @throws MeshError ERR_ROWS_INVALID: void everywhere and for ever
  */
 export function validatePayload(
   payload: ChangesetPayload,
@@ -33,7 +34,7 @@ export function validatePayload(
   let rowCount = 0;
   for (const { table: number, rows } of payload.tables) {
     const table = schema.tables[number];
-    if (table === undefined) throw new MeshError("ERR_SCHEMA_NEWER", `table ${number}`);
+    if (table === undefined) throw new MeshError("ERR_ROWS_INVALID", `no table ${number}`);
     rowCount += rows.length;
     if (rowCount > ROWS_MAX) throw invalid(table, "too many rows");
     const classes = table.keys.map(({ valueClass }) => valueClass);
@@ -45,9 +46,7 @@ export function validatePayload(
       }
       for (const { column: cid, columnVersion, value } of row.cells) {
         const column = table.columns[cid];
-        if (column === undefined) {
-          throw new MeshError("ERR_SCHEMA_NEWER", `column ${cid} of ${table.name}`);
-        }
+        if (column === undefined) throw invalid(table, `no column ${cid}`);
         if (column === null) throw invalid(table, "a key column never changes");
         if (columnVersion < 1 || columnVersion > CLOCK_MAX) throw invalid(table, "col version");
         validateValue(table, column, value);
