@@ -69,6 +69,8 @@ function printStatus(status: MeshStatus & { readonly peerId: string }): void {
   print(`digest   ${digest}`);
   print(`waiting  ${waiting.held + waiting.parked}`);
   print(`forks    ${forks.length}`);
-  print(`authors  ${authors.length}`);
-  for (const { siteId, version } of authors) print(`  ${siteId}  ${version} changesets`);
+  // A hub writes nothing itself.
+  const writers = authors.filter(({ version }) => version > 0);
+  print(`authors  ${writers.length}`);
+  for (const { siteId, version } of writers) print(`  ${siteId}  up to version ${version}`);
 }

@@ -4,7 +4,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { parseInviteLink } from "../../src/protocol/genesis.ts";
+import type { Mesh, MeshStatus } from "../../src/node/api.ts";
+import { openMesh } from "../../src/node/open-mesh-node.ts";
+import { inviteLink, parseInviteLink } from "../../src/protocol/genesis.ts";
 import { meshIdOf } from "../../src/signing/keys.ts";
 import { type Ended, type Running, runCli, startCli } from "./run-cli.ts";
 
@@ -183,6 +185,56 @@ describe("what is in the way is said in one line, with the remedy, and 1", () =>
     expect(await refusalOf(hub)).toMatch(/cannot make the data directory .* \(E\w+\)/);
     const inside = start("--json", "--port", "0", "--data", "taken/inside");
     expect(await refusalOf(inside)).toMatch(/cannot make the data directory .* \(ENOTDIR\)/);
+  });
+});
+
+const until = (mesh: Mesh, isSo: (status: MeshStatus) => boolean): Promise<void> =>
+  new Promise((resolve) => {
+    mesh.onStatus((status) => {
+      if (isSo(status)) resolve();
+    });
+  });
+
+describe("a hub keeps what one device wrote for another that comes later", () => {
+  const schema = {
+    version: 1,
+    tables: ["CREATE TABLE animal (id TEXT PRIMARY KEY NOT NULL, name TEXT) STRICT"],
+  };
+  /** Over TCP only: Node's native WebRTC stays out of the test's own process. */
+  const openDevice = (url: string): Promise<Mesh> => {
+    const invite = parseInviteLink(url);
+    const hubs = invite.hubs.filter((address) => /tcp\/\d+\/p2p/.test(address));
+    return openMesh({
+      name: "device",
+      storage: "memory",
+      schema,
+      join: inviteLink({ ...invite, hubs }, "http://test/"),
+    });
+  };
+  test.each(["SIGTERM", "SIGKILL"] as const)("after %s", async (signal) => {
+    const port = String(await freePorts());
+    const first = await startJson("--port", port);
+    const writer = await openDevice(first.ready.url);
+    const { digest: nothing } = writer.status();
+    await writer.db.exec("INSERT INTO animal VALUES ('a', 'heron')");
+    // A digest counts what was released, so an equal one that moved is on the hub's disk.
+    await until(
+      writer,
+      ({ digest, peers }) =>
+        digest !== nothing && peers.some(({ role, sameDigest }) => role === "hub" && sameDigest),
+    );
+    const stateHash = await writer.stateHash();
+    await writer.close();
+    await stop(first.hub, signal);
+
+    const second = await startJson("--port", port);
+    const reader = await openDevice(second.ready.url);
+    await until(reader, ({ authors }) =>
+      authors.some(({ local, version }) => !local && version > 0),
+    );
+    expect(await reader.db.query("SELECT * FROM animal")).toEqual([{ id: "a", name: "heron" }]);
+    expect(await reader.stateHash()).toBe(stateHash);
+    await reader.close();
   });
 });
 
