@@ -25,7 +25,7 @@ import type {
   ReplicaDatabaseOptions,
 } from "./replica-database.ts";
 import { createReplicaState, release, type ReplicaState, reloadState } from "./replica-state.ts";
-import { resign, restoreOwn } from "./restore.ts";
+import { bindDrafts, restoreOwn } from "./restore.ts";
 import { checkSchema } from "./schema.ts";
 import { installSchema, schemaHashes } from "./schema-install.ts";
 import { computeStateHash } from "./state-hash.ts";
@@ -126,12 +126,6 @@ function createReplicaDatabase(
     },
   });
 
-  const appendOwn = (changesets: readonly VerifiedChangeset[]): Promise<readonly IngestOutcome[]> =>
-    mutex.run(async () => {
-      const outcomes = await restoreOwn(state, changesets);
-      tell([]);
-      return outcomes;
-    });
   const appendOthers = async (
     changesets: readonly VerifiedChangeset[],
   ): Promise<readonly IngestOutcome[]> => {
@@ -144,6 +138,18 @@ function createReplicaDatabase(
       tell([]);
     }
     return outcomes;
+  };
+  const appendOwn = async (
+    changesets: readonly VerifiedChangeset[],
+  ): Promise<readonly IngestOutcome[]> => {
+    const outcomes = await mutex.run(() => restoreOwn(state, changesets));
+    await appendOthers([]);
+    const settled = state.chains.get(signer.siteId, "data")?.settled ?? 0;
+    return outcomes.map((outcome, at) =>
+      outcome.verdict === "held" && (changesets[at]?.header.version ?? 0) <= settled
+        ? { verdict: "applied" }
+        : outcome,
+    );
   };
   /** Own changesets up to `to` become known to others: durable before it resolves. */
   const releaseUpTo = async (to: number): Promise<void> => {
@@ -277,7 +283,7 @@ async function bindMesh(
   }
   const first = state.mesh === null;
   const own = ownChain(state, engine);
-  if (first) await resign(state, engine, id, state.released, { first: 1, last: own.head });
+  if (first) await bindDrafts(state, engine, id);
   writeMeta(engine, "mesh", fromHex(id));
   writeMeta(engine, "invite", invite);
   state.mesh = { id, invite: invite.slice() };

@@ -101,7 +101,10 @@ export function reloadState(state: ReplicaState): void {
   const head = own?.released ?? 0;
   const headHash = own === undefined || head === 0 ? null : readHash(engine, own, head);
   state.released = headHash === null ? NOTHING : { head, headHash };
-  state.nextMerged = numberOf(engine, "SELECT coalesce(max(merged), 0) + 1 FROM rowmesh_log");
+  state.nextMerged = numberOf(
+    engine,
+    "SELECT coalesce(max(merged), 0) + 1 FROM rowmesh_log WHERE merged IS NOT NULL",
+  );
   state.changedTables.clear();
   state.waitersBySite.clear();
   state.parked.clear();

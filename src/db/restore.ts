@@ -6,151 +6,145 @@
  * @module
  */
 
-import { encodeHeader, type VerifiedChangeset } from "../protocol/changeset.ts";
+import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { fromHex, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { keepProof } from "./forks.ts";
-import { insertEntry, type LogVerdict, readEntry, readHash } from "./log.ts";
-import { countRefusal, release, type ReplicaState } from "./replica-state.ts";
-import { mergingTransaction, type MergeWatch, trySettle } from "./settle.ts";
+import { insertEntry, readEntry, readHash } from "./log.ts";
+import { countRefusal, release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { ownChain, signNext } from "./write-path.ts";
 
 /**
  * Signs the unreleased changesets again, with the same rows and causes, as successors of `base` for
  * `mesh`. Inside an open transaction.
+ * @returns the new head
  */
-export async function resign(
+async function resign(
   state: ReplicaState,
   engine: Engine,
+  own: Chain,
   mesh: MeshId,
   base: OwnHead,
-  unreleased: { readonly first: number; readonly last: number },
-): Promise<void> {
-  const own = ownChain(state, engine);
-  const ids: number[] = [];
-  for (let version = unreleased.first; version <= unreleased.last; version++) {
-    ids.push(readEntry(engine, own, version)?.id ?? missing(version));
-  }
+): Promise<OwnHead> {
   let previous = base;
-  // From the last to the first when versions grow, so that no two ever share a place.
   const updates: { readonly id: number; readonly changeset: VerifiedChangeset }[] = [];
-  for (const [at, id] of ids.entries()) {
-    const { changeset } = readEntry(engine, own, unreleased.first + at) ?? missing(id);
-    const { payload, header } = changeset;
+  for (let version = state.released.head + 1; version <= own.head; version++) {
+    const entry = readEntry(engine, own, version);
+    if (entry === null) throw new RangeError(`no own version ${version} in the log`);
+    const { payload, header } = entry.changeset;
     const signed = await signNext(state.signer, mesh, previous, payload, header.dependencies);
-    updates.push({ id, changeset: { ...signed, payload: new Uint8Array(0) } });
+    // Payloads stay where they are: together they may not fit in memory.
+    updates.push({ id: entry.id, changeset: { ...signed, payload: new Uint8Array(0) } });
     previous = { head: signed.header.version, headHash: signed.headerHash };
   }
   const update = engine.prepare(
     "UPDATE rowmesh_log SET version = ?, header_hash = ?, previous_hash = ?, header = ?, signature = ? WHERE id = ?",
   );
-  for (let at = updates.length - 1; at >= 0; at--) {
-    const { id, changeset } = updates[at] ?? missing(at);
+  for (const { id, changeset } of updates) {
     update.bindInteger(1, changeset.header.version);
     update.bindBlob(2, fromHex(changeset.headerHash));
     update.bindBlob(3, fromHex(changeset.previousHash));
-    update.bindBlob(4, encodeHeader(changeset.header));
+    update.bindBlob(4, changeset.headerBytes);
     update.bindBlob(5, changeset.signature);
     update.bindInteger(6, id);
     update.run();
   }
-  moveHead(state, own, previous);
+  return previous;
 }
 
-const missing = (version: number): never => {
-  throw new RangeError(`no own version ${version} in the log`);
-};
+/** Signs all drafts for the mesh. Inside an open transaction. */
+export async function bindDrafts(state: ReplicaState, engine: Engine, mesh: MeshId): Promise<void> {
+  const own = ownChain(state, engine);
+  const head = await resign(state, engine, own, mesh, state.released);
+  moveHead(state, own, head, head);
+}
 
-function moveHead(state: ReplicaState, own: Chain, head: OwnHead): void {
+function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHead): void {
   own.head = head.head;
   own.headHash = head.headHash;
-  own.settled = head.head;
-  own.settledHash = head.headHash;
+  own.settled = settled.head;
+  own.settledHash = settled.headHash;
   state.chains.touch(own);
 }
 
 /**
- * Own changesets that came back from a peer. Those after the released head are taken into the log
- * and the tables again; what was written here meanwhile and not released follows them.
+ * Own changesets that came back from a peer. Those that continue the released head are taken into
+ * the log again, and into the tables as soon as their causes are settled; what was written here
+ * meanwhile and not released is signed again behind them.
  */
-export const restoreOwn = (
+export async function restoreOwn(
   state: ReplicaState,
   changesets: readonly VerifiedChangeset[],
-): Promise<readonly IngestOutcome[]> =>
-  mergingTransaction(state, (engine, watch) =>
-    restoreInTransaction(state, engine, changesets, watch),
-  );
+): Promise<readonly IngestOutcome[]> {
+  try {
+    return await state.file.transact((engine) => restoreInTransaction(state, engine, changesets));
+  } catch (error) {
+    reloadState(state);
+    throw error;
+  }
+}
 
 async function restoreInTransaction(
   state: ReplicaState,
   engine: Engine,
   changesets: readonly VerifiedChangeset[],
-  watch: MergeWatch,
 ): Promise<readonly IngestOutcome[]> {
   const own = ownChain(state, engine);
-  const unreleased = { first: state.released.head + 1, last: own.head };
-  const ownHead = { head: own.head, headHash: own.headHash };
-  const restored: { readonly changeset: VerifiedChangeset; readonly verdict: LogVerdict }[] = [];
-  let base = state.released;
+  const restored: VerifiedChangeset[] = [];
   const outcomes: IngestOutcome[] = [];
+  let base = state.released;
   for (const changeset of changesets) {
-    const outcome = restoreOne(state, engine, own, base, changeset, watch);
-    if ("state" in outcome) {
-      restored.push({ changeset, verdict: outcome });
-      base = { head: changeset.header.version, headHash: changeset.headerHash };
-      outcomes.push({ verdict: outcome.state === "merged" ? "applied" : "void" });
-    } else outcomes.push(outcome);
+    const outcome = judgeOwn(state, engine, own, base, changeset);
+    outcomes.push(outcome);
+    if (outcome.verdict === "refused") countRefusal(state, outcome.code ?? "ERR_FORK");
+    if (outcome.verdict !== "held") continue;
+    restored.push(changeset);
+    base = { head: changeset.header.version, headHash: changeset.headerHash };
   }
-  // What trySettle moved is set right by resign; when nothing came back, here.
-  if (restored.length === 0) {
-    moveHead(state, own, ownHead);
-    return outcomes;
+  const [first] = restored;
+  if (first === undefined) return outcomes;
+  const settled =
+    own.settled <= state.released.head
+      ? { head: own.settled, headHash: own.settledHash }
+      : state.released;
+  const head = await resign(state, engine, own, first.mesh, base);
+  for (const changeset of restored) {
+    insertEntry(engine, own, changeset, { state: "held", code: null, merged: null });
   }
-  const mesh = (restored[0] as { readonly changeset: VerifiedChangeset }).changeset.mesh;
-  await resign(state, engine, mesh, base, unreleased);
-  for (const { changeset, verdict } of restored) insertEntry(engine, own, changeset, verdict);
+  // What was local and settled is so again when its turn comes, without being merged twice.
+  moveHead(state, own, head, settled);
+  state.untried.add(own);
   release(state, own, base);
   state.chains.save(engine);
   return outcomes;
 }
 
-function restoreOne(
+/** "held" when it continues `base`. */
+function judgeOwn(
   state: ReplicaState,
   engine: Engine,
   own: Chain,
   base: OwnHead,
   changeset: VerifiedChangeset,
-  watch: MergeWatch,
-): LogVerdict | IngestOutcome {
-  const { header, headerHash, payload, previousHash } = changeset;
+): IngestOutcome {
+  const { header, headerHash, previousHash } = changeset;
   if (state.mesh === null || changeset.mesh !== state.mesh.id) {
-    return refuse(state, "ERR_WRONG_MESH");
+    return { verdict: "refused", code: "ERR_WRONG_MESH" };
   }
-  if (header.stream !== "data" || state.schema === null)
+  if (header.stream !== "data" || state.schema === null) {
     return { verdict: "later", code: "ERR_NOT_SUPPORTED" };
-  if (header.version <= base.head) {
-    const held =
-      header.version === base.head ? base.headHash : readHash(engine, own, header.version);
-    if (held === headerHash) return { verdict: "known" };
-    keepProof(engine, own, changeset);
-    return refuse(state, "ERR_FORK");
   }
   if (header.version > base.head + 1) {
     return { verdict: "later", code: "ERR_UNKNOWN_PREDECESSOR" };
   }
-  if (previousHash !== base.headHash) {
-    keepProof(engine, own, changeset);
-    return refuse(state, "ERR_FORK");
+  if (header.version === base.head + 1 && previousHash === base.headHash) {
+    return { verdict: "held" };
   }
-  const verdict = trySettle(state, engine, own, { header, headerHash, payload, code: null }, watch);
-  state.parked.delete(own);
-  if (verdict.state === "merged" || verdict.state === "void") return verdict;
-  return { verdict: "later", code: verdict.code ?? "ERR_UNKNOWN_PREDECESSOR" };
+  const isHead = header.version === base.head;
+  const held = isHead ? base.headHash : readHash(engine, own, header.version);
+  if (header.version <= base.head && held === headerHash) return { verdict: "known" };
+  keepProof(engine, own, changeset);
+  return { verdict: "refused", code: "ERR_FORK" };
 }
-
-const refuse = (state: ReplicaState, code: "ERR_FORK" | "ERR_WRONG_MESH"): IngestOutcome => {
-  countRefusal(state, code);
-  return { verdict: "refused", code };
-};

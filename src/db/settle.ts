@@ -92,6 +92,11 @@ export function settleUntried(
       if (entry === null) throw new RangeError(`no version ${version} of ${chain.site} in the log`);
       const { header, payload } = entry.changeset;
       budget.changesets--;
+      if (entry.state === "merged") {
+        // Written here, before what it follows came back.
+        settled(state, chain, entry.headerHash, header.dependencies);
+        continue;
+      }
       budget.payloadBytes -= payload.length;
       const judged = { header, payload, headerHash: entry.headerHash, code: entry.code };
       const verdict = trySettle(state, engine, chain, judged, watch);

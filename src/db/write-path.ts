@@ -93,9 +93,12 @@ async function appendOwn(
   const { headerHash, header } = changeset;
   const merged = state.nextMerged++;
   insertEntry(engine, own, changeset, { state: "merged", code: null, merged });
+  const isNext = own.settled === own.head;
   own.head = header.version;
   own.headHash = headerHash;
-  settled(state, own, headerHash, dependencies);
+  state.chains.touch(own);
+  // Behind restored changesets that still wait for a cause it is settled in its turn.
+  if (isNext) settled(state, own, headerHash, dependencies);
   state.lastWroteMs.set(own.site, wallClockMs);
   if (announces) {
     writeMeta(engine, "announced", BigInt(schema.version));

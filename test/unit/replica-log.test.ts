@@ -308,7 +308,7 @@ test("[L7] a rewound replica takes back what it had released, and its new work f
   await peer.close();
 });
 
-test("[L7] own released content under another hash is a fork; own work ahead of a cause waits", async () => {
+test("[L7] own released content under another hash is a fork; own work waits for its cause", async () => {
   const a = await openReplica(1);
   await insert(a, "x");
   const clone = await forge(1, animalPayload("clone"));
@@ -321,11 +321,21 @@ test("[L7] own released content under another hash is a fork; own work ahead of 
     previousHash: first.headerHash,
     dependencies: [causeOf(cause)],
   });
-  expect(await a.append([lost])).toEqual([{ verdict: "later", code: "ERR_UNKNOWN_PREDECESSOR" }]);
-  expect(a.counts()).toMatchObject({ held: 0, parked: 0 });
-  expect(await a.append([cause, lost])).toEqual([{ verdict: "applied" }, { verdict: "applied" }]);
+  const beyond = await forge(1, animalPayload("beyond"), {
+    version: 3,
+    previousHash: lost.headerHash,
+  });
+  expect(await a.append([beyond])).toEqual([{ verdict: "later", code: "ERR_UNKNOWN_PREDECESSOR" }]);
+  expect(await a.append([lost])).toEqual([{ verdict: "held" }]);
+  expect(await ids(a)).toEqual(["x"]);
   await insert(a, "y");
   expect((await ownOf(a)).map(({ header }) => header.version)).toEqual([1, 2, 3]);
+  expect(a.counts()).toMatchObject({ held: 2, parked: 0 });
+  expect(await a.append([cause])).toEqual([{ verdict: "applied" }]);
+  expect(await ids(a)).toEqual(["cause", "lost", "x", "y"]);
+  expect(a.counts()).toMatchObject({ held: 0, parked: 0 });
+  await insert(a, "z");
+  expect((await ownOf(a)).at(-1)?.header).toMatchObject({ version: 4, dependencies: [] });
   await a.close();
 });
 
