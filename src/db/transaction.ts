@@ -16,6 +16,8 @@ import type { Mutex } from "./mutex.ts";
 import type { QueryOptions, SqlRunner, TransactionOptions } from "./sql-runner.ts";
 
 const TIMEOUT_MS = 10_000;
+/** Timers take a longer delay for none at all; 24 days are as good as no limit. */
+const TIMER_MS_MAX: number = 2 ** 31 - 1;
 /** Rows between two looks at the limit: SQLite itself looks only within one long statement. */
 const ROWS_PER_CHECK = 1_024;
 
@@ -214,7 +216,8 @@ function createLimit(
     race: (work) =>
       new Promise((resolve, reject) => {
         const onAbort = (): void => end(() => reject(aborted()));
-        const timer = setTimeout(() => end(() => reject(timeout())), timeoutMs);
+        const delayMs = Math.min(timeoutMs, TIMER_MS_MAX);
+        const timer = setTimeout(() => end(() => reject(timeout())), delayMs);
         const end = (settle: () => void): void => {
           clearTimeout(timer);
           signal?.removeEventListener("abort", onAbort);

@@ -42,6 +42,7 @@ export interface OpenMeshOptions {
   readonly network?: "on" | "off";
   /** "off": no gossipsub; anti-entropy alone carries the data. Default "on". */
   readonly gossip?: "on" | "off";
+  /** Ends the opening (ERR_ABORTED); without effect afterwards. */
   readonly signal?: AbortSignal;
 }
 

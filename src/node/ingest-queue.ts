@@ -63,9 +63,7 @@ export function createIngestQueue({ database, ed25519 }: IngestQueueOptions): In
     queuedBytes += item.bytes.length;
     return new Promise((done) => {
       jobs.push({ item, done });
-      pumping ??= pump().finally(() => {
-        pumping = null;
-      });
+      pumping ??= pump();
     });
   }
 
@@ -80,6 +78,8 @@ export function createIngestQueue({ database, ed25519 }: IngestQueueOptions): In
         for (const { item } of batch) queuedBytes -= item.bytes.length;
       }
     }
+    // In the same step as the last look at the jobs: one that comes in between would wait for ever.
+    pumping = null;
   }
 
   function takeBatch(): readonly Job[] {

@@ -39,7 +39,7 @@ import {
 } from "./gossip-broadcast.ts";
 import { DIAL_TIMEOUT_MS, driveKeeper } from "./keeper-driver.ts";
 import { isDirect } from "./link-kind.ts";
-import { libp2pPrivateKey } from "./peer-identity.ts";
+import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
 import { createPeerStanding, type PeerStanding } from "./peer-standing.ts";
 import { loadTransportPlan, type TransportPlan } from "./transports.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
@@ -297,7 +297,8 @@ function libp2pOptions(
   };
 }
 
-function keptHubs(addresses: readonly string[]): readonly KeptHub[] {
+/** By peer, in the order given. @throws MeshError ERR_OPTION_INVALID */
+export function keptHubs(addresses: readonly string[]): readonly KeptHub[] {
   const byPeer = new Map<PeerId, string[]>();
   for (const address of addresses) {
     let peer: string | undefined;
@@ -305,6 +306,7 @@ function keptHubs(addresses: readonly string[]): readonly KeptHub[] {
       peer = multiaddr(address)
         .getComponents()
         .findLast(({ name }) => name === "p2p")?.value;
+      if (peer !== undefined) publicKeyOfPeerId(peer);
     } catch (cause) {
       throw new MeshError("ERR_OPTION_INVALID", `hub address ${address}`, { cause });
     }

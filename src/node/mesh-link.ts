@@ -6,6 +6,7 @@
  */
 
 import type { ReplicationStatus } from "../gossip/replication.ts";
+import { MeshError } from "../protocol/errors.ts";
 import { decodeInvite } from "../protocol/genesis.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import type { Clock, NetworkPeer, Random } from "../seams.ts";
@@ -38,11 +39,16 @@ export interface MeshLinkOptions extends Pick<OpenMeshOptions, "gossip" | "devic
 }
 
 export interface MeshLink {
-  /** Goes online; does nothing when it is, or when the replica belongs to no mesh. */
+  /**
+   * Goes online; does nothing when it is, or when the replica belongs to no mesh.
+   * @throws ERR_CLOSED
+   */
   readonly up: () => Promise<void>;
   readonly down: () => Promise<void>;
   /** Down and up again, with what the replica's invite says now. */
   readonly again: () => Promise<void>;
+  /** Down, and for good. */
+  readonly close: () => Promise<void>;
   /** Null while offline. */
   readonly replication: () => ReplicationStatus | null;
   readonly peers: () => readonly NetworkPeer[];
@@ -54,6 +60,7 @@ export interface MeshLink {
 export function createMeshLink(options: MeshLinkOptions): MeshLink {
   let link: { readonly network: Libp2pNetwork; readonly drive: Drive } | null = null;
   let turn: Promise<void> = Promise.resolve();
+  let closed = false;
 
   function inTurn(run: () => Promise<void>): Promise<void> {
     const result = turn.then(run);
@@ -62,6 +69,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   }
 
   async function up(): Promise<void> {
+    if (closed) throw new MeshError("ERR_CLOSED", "the mesh is closed");
     const binding = options.replica.binding();
     if (link !== null || binding === null) return;
     link = await connect(options, binding);
@@ -82,6 +90,10 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
     up: () => inTurn(up),
     down: () => inTurn(down),
     again: () => inTurn(() => down().then(up)),
+    close: () => {
+      closed = true;
+      return inTurn(down);
+    },
     replication: () => link?.drive.status() ?? null,
     peers: () => link?.network.links() ?? [],
     roundTripMs: (peer) => link?.network.roundTripMs(peer) ?? null,

@@ -13,6 +13,7 @@ import type { Clock, Random } from "../seams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createGenesis, verifyGenesis } from "../signing/genesis.ts";
 import type { Mesh, OpenMeshOptions } from "./api.ts";
+import { keptHubs } from "./libp2p-network.ts";
 import { createMeshLink, type HubSettings, type MeshLink } from "./mesh-link.ts";
 import { createMeshReport } from "./mesh-report.ts";
 import { peerIdOfPublicKey } from "./peer-identity.ts";
@@ -28,12 +29,20 @@ export interface MeshParts {
 
 /** Takes over the replica: it is closed with the mesh, and when this throws. */
 export async function openMeshOver(parts: MeshParts, options: OpenMeshOptions): Promise<Mesh> {
+  let mesh: Mesh | null = null;
   try {
-    return await createMesh(parts, options);
+    assertNotAborted(options.signal);
+    mesh = await createMesh(parts, options);
+    assertNotAborted(options.signal);
+    return mesh;
   } catch (error) {
-    await parts.replica.close();
+    await (mesh ?? parts.replica).close();
     throw error;
   }
+}
+
+function assertNotAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new MeshError("ERR_ABORTED", "the caller's signal");
 }
 
 async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<Mesh> {
@@ -41,6 +50,22 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   let wanted: "online" | "offline" = (options.network ?? "on") === "on" ? "online" : "offline";
   const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
   const report = await createMeshReport(replica, link, parts.clock);
+
+  let turn: Promise<void> = Promise.resolve();
+  let closing: Promise<void> | null = null;
+
+  /** Whoever binds a mesh looks whether there is one: one after another. */
+  function inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const result = turn.then(() => {
+      if (closing !== null) throw new MeshError("ERR_CLOSED", "the mesh is closed");
+      return run();
+    });
+    turn = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
 
   async function join(text: string): Promise<void> {
     await bind(parts, parseInviteLink(text));
@@ -55,7 +80,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   async function close(): Promise<void> {
-    await link.down();
+    await link.close();
     report.stop();
     await replica.close();
   }
@@ -65,7 +90,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     else if (options.join !== undefined) await join(options.join);
     else if (wanted === "online") await link.up();
   } catch (error) {
-    await link.down();
+    await link.close();
     report.stop();
     throw error;
   }
@@ -79,18 +104,19 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     onStatus: report.subscribe,
     events: replica.events,
     stateHash: replica.stateHash,
-    invite: async ({ baseUrl = DEFAULT_BASE_URL } = {}) => {
-      if (replica.binding() === null) await found();
-      return inviteLink(inviteOf(replica, hub === null ? [] : link.addresses()), baseUrl);
-    },
-    join,
+    invite: ({ baseUrl = DEFAULT_BASE_URL } = {}) =>
+      inTurn(async () => {
+        if (replica.binding() === null) await found();
+        return inviteLink(inviteOf(replica, hub === null ? [] : link.addresses()), baseUrl);
+      }),
+    join: (text) => inTurn(() => join(text)),
     online: async (online) => {
       wanted = online ? "online" : "offline";
       await (online ? link.up() : link.down());
       await report.refresh();
     },
     rebuild: replica.rebuild,
-    close,
+    close: () => (closing ??= close()),
   };
 }
 
@@ -100,9 +126,19 @@ const DEFAULT_BASE_URL = "https://rowmesh.invalid/";
 /** The newer invite's hubs first; those known before stay, as long as there is room. */
 async function bind({ replica, ed25519 }: MeshParts, invite: Invite): Promise<void> {
   const { mesh } = await verifyGenesis(ed25519, invite.genesis);
+  assertHubs(invite.hubs);
   const known = replica.binding();
   const hubs = known === null ? [] : decodeInvite(known.invite).hubs;
   await replica.bindMesh(mesh, encodeInvite(withHubs(invite, [...invite.hubs, ...hubs])));
+}
+
+/** The founder signed the genesis and not the addresses; kept, a damaged one would fail every opening. */
+function assertHubs(hubs: readonly string[]): void {
+  try {
+    keptHubs(hubs);
+  } catch (cause) {
+    throw new MeshError("ERR_INVITE_INVALID", "the address of a hub", { cause });
+  }
 }
 
 /** Binds drafts to a mesh of our own. */

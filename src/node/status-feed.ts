@@ -15,6 +15,17 @@ export interface StatusFeed<Status> {
 
 const INTERVAL_MS = 100;
 
+/** The listener is the app's: what it throws is reported as uncaught, and spares who brought the change. */
+function call<Status>(listener: (status: Status) => void, status: Status): void {
+  try {
+    listener(status);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
 export function createStatusFeed<Status>(read: () => Status): StatusFeed<Status> {
   const listeners = new Set<(status: Status) => void>();
   let timer: ReturnType<typeof setTimeout> | null = null;
@@ -27,7 +38,7 @@ export function createStatusFeed<Status>(read: () => Status): StatusFeed<Status>
       if (stale) tell();
     }, INTERVAL_MS);
     const status = read();
-    for (const listener of listeners) listener(status);
+    for (const listener of listeners) call(listener, status);
   }
 
   return {
