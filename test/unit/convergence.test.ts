@@ -31,6 +31,25 @@ async function deliverSome(replicas: readonly ReplicaDatabase[], random: Random)
   await to.append([...some, ...some.slice(0, 2)]);
 }
 
+/** P4: on this replica every changeset was merged after its predecessor and its causes. */
+async function expectCausesFirst(
+  replica: ReplicaDatabase,
+  changesets: ReadonlyMap<string, VerifiedChangeset>,
+): Promise<void> {
+  const merged = new Map<string, number>();
+  let count = 0;
+  for await (const { siteId, version, headerHash } of replica.events()) {
+    const { header } = changesets.get(headerHash) as VerifiedChangeset;
+    expect(version).toBe((merged.get(siteId) ?? 0) + 1);
+    for (const cause of header.dependencies) {
+      expect(merged.get(cause.site) ?? 0).toBeGreaterThanOrEqual(cause.version);
+    }
+    merged.set(siteId, version);
+    count++;
+    if (count === changesets.size) return;
+  }
+}
+
 async function runHistory(seed: number): Promise<void> {
   const random = createSeededRandom(seed);
   const schema = await checkSchema(ANIMALS, await compileSqliteInNode());
@@ -47,9 +66,11 @@ async function runHistory(seed: number): Promise<void> {
   const [first, ...others] = replicas as [ReplicaDatabase, ...ReplicaDatabase[]];
   const hash = await first.stateHash();
   const model: ModelTables = new Map();
+  const changesets = new Map<string, VerifiedChangeset>();
   for (const { site } of first.vector()) {
-    for (const { payload } of await changesetsOf(first, site)) {
-      mergeIntoModel(model, decodePayload(payload));
+    for (const changeset of await changesetsOf(first, site)) {
+      changesets.set(changeset.headerHash, changeset);
+      mergeIntoModel(model, decodePayload(changeset.payload));
     }
   }
   expect(await rowsOf(first, schema)).toEqual(rowsOfModel(model, schema));
@@ -59,6 +80,7 @@ async function runHistory(seed: number): Promise<void> {
   }
   for (const replica of replicas) {
     expect(replica.counts()).toMatchObject({ held: 0, parked: 0, void: 0, forks: [] });
+    await expectCausesFirst(replica, changesets);
     await replica.rebuild();
     expect(await replica.stateHash()).toBe(hash);
     await replica.close();
