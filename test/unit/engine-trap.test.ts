@@ -16,20 +16,23 @@ import { storedRows } from "./open-test-engine.ts";
 const animal = (id: string): Uint8Array =>
   rowPayload(0, {
     primaryKey: packKey([id]),
-    cells: [{ column: 1, columnVersion: 1, value: "forged" }],
+    // Whole, so that it goes past the virtual table.
+    cells: [1, 2, 3, 4].map((column) => ({ column, columnVersion: 1, value: null })),
   });
 
-/** Traps whenever the merge of one of these begins: no changeset is known that really does. */
+/** Fails at that statement of a merge: no valid changeset is known that really does. */
 const trapping = (
   file: DatabaseFile,
   state: () => ReplicaState,
   culprits: ReadonlySet<number>,
+  at: string,
+  error: MeshError,
 ): DatabaseFile => {
   const wrap = (engine: Engine): Engine => ({
     ...engine,
     prepare: (sql) => {
-      if (sql.startsWith("INSERT INTO crsql_changes") && culprits.has(state().nextMerged)) {
-        throw new MeshError("ERR_ENGINE_TRAP", "unreachable");
+      if (sql.startsWith(at) && culprits.has(state().nextMerged)) {
+        throw error;
       }
       return engine.prepare(sql);
     },
@@ -37,7 +40,11 @@ const trapping = (
   return { ...file, transact: (work) => file.transact((engine) => work(wrap(engine))) };
 };
 
-test("[M4] a changeset that makes the engine trap is set aside; the others are merged", async () => {
+test.each([
+  ["ERR_ENGINE_TRAP", "INSERT INTO crsql_changes"],
+  // Here the sync bit is set.
+  ["ERR_SQL", "SELECT crsql_internal_sync_bit(0)"],
+] as const)("[M4] a changeset that the engine fails on is set aside: %s", async (code, at) => {
   const wasm = await compileSqliteInNode();
   const schema = await checkSchema(ANIMALS, wasm);
   const signer = await signerOf(1);
@@ -47,7 +54,7 @@ test("[M4] a changeset that makes the engine trap is set aside; the others are m
   await file.transact((engine) => installSchema(engine, ANIMALS, schema, wasm));
   const armed = new Set<number>();
   const state: ReplicaState = createReplicaState(
-    trapping(file, () => state, armed),
+    trapping(file, () => state, armed, at, new MeshError(code, "unreachable")),
     signer,
     schema,
     new Map(),
@@ -68,8 +75,8 @@ test("[M4] a changeset that makes the engine trap is set aside; the others are m
   const retry = await appendSome(state, changesets, 0).finally(() => armed.clear());
   expect(retry.outcomes).toEqual([
     { verdict: "applied" },
-    { verdict: "parked", code: "ERR_ENGINE_TRAP" },
-    { verdict: "parked", code: "ERR_ENGINE_TRAP" },
+    { verdict: "parked", code },
+    { verdict: "parked", code },
   ]);
   expect((await appendSome(state, [next], 0)).outcomes).toEqual([{ verdict: "parked" }]);
   expect(storedRows(file.engine(), "SELECT id FROM animal")).toEqual([["n21"]]);
