@@ -75,7 +75,7 @@ if (wants("apply")) {
 }
 
 if (wants("local")) {
-  const size = { transactions: quick ? 20 : 100, rounds: quick ? 1 : 7 };
+  const size = { transactions: 100, rounds: quick ? 2 : 9 };
   const local = async (storage: "memory" | "directory", statements: "execMany" | "exec") =>
     benchLocalTransaction({ storage, statements, ...size });
   const memory = await local("memory", "execMany");
