@@ -78,6 +78,8 @@ export interface Link {
   readonly read: (runs: readonly Uint8Array[], next: number | null) => void;
   /** Our vector changed under these keys. */
   readonly changed: (keys: readonly AuthorStream[], urgency: "now" | "soon", nowMs: number) => void;
+  /** What was to be told soon is told now: nobody else does. */
+  readonly hasten: (nowMs: number) => void;
   readonly neighboursChanged: () => void;
   /** Compares digests with the peer. */
   readonly check: () => void;
@@ -283,6 +285,9 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
         nowMs + (urgency === "now" ? 0 : VECTOR_MS),
         vectorSentMs + VECTOR_MS,
       );
+    },
+    hasten: (nowMs) => {
+      if (vectorDueMs !== null) vectorDueMs = Math.max(nowMs, vectorSentMs + VECTOR_MS);
     },
     neighboursChanged: () => {
       neighboursDue = true;

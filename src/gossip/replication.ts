@@ -141,7 +141,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       case "broadcastReceived":
         return broadcasting.received(event.id, event.from, event.bytes, nowMs);
       case "broadcastSent":
-        return broadcasting.sent(event.peers, nowMs);
+        return broadcastSent(event.peers, nowMs);
       case "wake":
         wakeMs = null;
     }
@@ -155,8 +155,15 @@ export function createReplication(options: ReplicationOptions): Replication {
     for (const bytes of broadcasts) emit({ type: "broadcast", bytes });
     const keys = entries.map(authorStream);
     for (const entry of entries) ours.set(authorStream(entry), entry);
-    const urgency = broadcasting.isLive(nowMs) ? "soon" : "now";
+    const isOnItsWay = broadcasts.length > 0 || broadcasting.isLive(nowMs);
+    const urgency = isOnItsWay ? "soon" : "now";
     for (const link of links.values()) link.changed(keys, urgency, nowMs);
+  }
+
+  function broadcastSent(peers: number, nowMs: number): void {
+    broadcasting.sent(peers, nowMs);
+    if (peers > 0) return;
+    for (const link of links.values()) link.hasten(nowMs);
   }
 
   function pump(nowMs: number): void {

@@ -8,7 +8,7 @@ import {
 } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { createSeededRandom } from "../sim/random.ts";
-import { broadcastOf, createMachine, entry, only, runOf, siteOf } from "./replication-machine.ts";
+import { createMachine, entry, only, runOf, siteOf } from "./replication-machine.ts";
 
 const range = (site: number, first: number, last: number) => ({
   site: siteOf(site),
@@ -160,67 +160,3 @@ test("[AE15] any bytes at any time end in a count, never in an exception", () =>
   expect(refusals.get("ERR_NOT_CANONICAL")).toBeGreaterThan(500);
   expect(intakeBytes).toBeLessThan(RUN_BYTES_MAX);
 }, 60_000);
-
-test("[B1] the verdict follows the outcome; what is forged or malformed is blamed", () => {
-  const machine = createMachine();
-  machine.connect("a", []);
-  const verdictOf = (bytes: Uint8Array, outcome: Parameters<typeof machine.ingested>[0]) => {
-    machine.take("verdict");
-    machine.tell({ type: "broadcastReceived", id: 1, from: "a", bytes });
-    machine.ingested(outcome);
-    return machine.take("verdict").map(({ verdict }) => verdict);
-  };
-  for (const verdict of ["applied", "known", "held", "parked", "void"] as const) {
-    expect(verdictOf(broadcastOf(1, 2), { verdict })).toEqual(["accept"]);
-  }
-  expect(machine.take("penalise")).toEqual([]);
-  expect(
-    verdictOf(broadcastOf(1, 2), { verdict: "later", code: "ERR_UNKNOWN_PREDECESSOR" }),
-  ).toEqual(["ignore"]);
-  expect(verdictOf(broadcastOf(1, 2), { verdict: "refused", code: "ERR_FORK" })).toEqual([
-    "ignore",
-  ]);
-  expect(machine.take("penalise")).toEqual([]);
-  expect(
-    verdictOf(broadcastOf(1, 2), { verdict: "refused", code: "ERR_SIGNATURE_INVALID" }),
-  ).toEqual(["reject"]);
-  expect(verdictOf(new Uint8Array(100), { verdict: "applied" })).toEqual(["reject"]);
-  expect(verdictOf(new Uint8Array(20_000), { verdict: "applied" })).toEqual(["reject"]);
-  expect(machine.take("penalise").length).toBe(3);
-});
-
-test("[B2] a verdict takes 200 ms at most; a late outcome changes nothing", () => {
-  const machine = createMachine();
-  machine.connect("a", []);
-  machine.tell({ type: "broadcastReceived", id: 7, from: "a", bytes: broadcastOf(1, 1) });
-  machine.pass(199);
-  expect(machine.take("verdict")).toEqual([]);
-  machine.pass(1);
-  expect(machine.take("verdict")).toEqual([{ type: "verdict", id: 7, verdict: "ignore" }]);
-  machine.ingested({ verdict: "applied" });
-  expect(machine.take("verdict")).toEqual([]);
-});
-
-test("[B3] beyond 256 under way broadcasts are ignored at once, and the sender's digest is asked", () => {
-  const machine = createMachine();
-  machine.connect("a", []);
-  machine.sent("a");
-  for (let id = 1; id <= 1_000; id++) {
-    machine.tell({ type: "broadcastReceived", id, from: "a", bytes: broadcastOf(1, id) });
-  }
-  expect(machine.take("ingest").length).toBe(256);
-  expect(machine.take("verdict").length).toBe(744);
-  expect(machine.sent("a").map(({ type }) => type)).toEqual(["digest"]);
-});
-
-test("[B4] what a broadcast is bringing is not asked for as well", () => {
-  const machine = createMachine([entry(1, 4)]);
-  machine.connect("a", [entry(1, 4)]);
-  machine.sent("a");
-  machine.tell({ type: "broadcastReceived", id: 1, from: "a", bytes: broadcastOf(1, 5) });
-  machine.frame("a", { type: "vector", part: "more", entries: [entry(1, 5)] });
-  expect(only(machine.sent("a"), "want")).toEqual([]);
-  machine.ingested({ verdict: "later", code: "ERR_UNKNOWN_PREDECESSOR" });
-  machine.pass(500);
-  expect(only(machine.sent("a"), "want")[0]?.ranges).toEqual([range(1, 5, 5)]);
-});
