@@ -41,7 +41,7 @@ const pendingDbVersion = (engine: Engine): bigint => {
 };
 
 /** Columns of {@link rowsSql} before those of the table. */
-const FIRST_CELL = 6;
+const FIRST_CELL = 5;
 
 function captureTable(engine: Engine, table: AppTable, pending: bigint): RowChanges[] {
   const cells = table.columns.flatMap((column) => (column === null ? [] : [column.number]));
@@ -51,14 +51,14 @@ function captureTable(engine: Engine, table: AppTable, pending: bigint): RowChan
   while (select.step()) {
     const count = select.integer(0);
     const highest = select.integer(1);
-    const primaryKey = select.blob(4);
-    const causalLength = select.integer(5);
-    // A new row, by far the most frequent: every cell at version 1.
-    if (count === cells.length && highest === 1 && select.integer(2) === 0) {
+    const primaryKey = select.blob(3);
+    const causalLength = select.integer(4);
+    // A new row, by far the most frequent: every cell at version 1. (A sentinel is at 2 or more.)
+    if (count === cells.length && highest === 1) {
       const fresh = cells.map((column) => readCell(select, column, 1));
       rows.push({ primaryKey, causalLength, sentinel: false, cells: fresh });
     } else {
-      const { sentinel, versions } = readClock(engine, table, select.integer(3), pending);
+      const { sentinel, versions } = readClock(engine, table, select.integer(2), pending);
       const changed = cells.flatMap((column) => {
         const columnVersion = versions.get(column);
         return columnVersion === undefined ? [] : [readCell(select, column, columnVersion)];
@@ -110,7 +110,7 @@ const clockSql = perTable(
 
 /**
  * One row for each changed one: how many of its clock entries changed, the highest of their versions,
- * whether one is the sentinel, its key in the clock, its packed key, its causal length, then every
+ * its key in the clock, its packed key, its causal length, then every
  * column of the table by its number. The clock's index on db_version goes on with the key, so the
  * groups come without sorting.
  */
@@ -119,5 +119,5 @@ const rowsSql = perTable((table) => {
   const packed = keys.map((key) => `p.${quoteName(key.name)}`).join(", ");
   const cells = columns.map((column) => (column === null ? "NULL" : `b.${quoteName(column.name)}`));
   const join = keys.map((key) => `b.${quoteName(key.name)} = p.${quoteName(key.name)}`);
-  return `SELECT c.n, c.highest, c.sentinel, c.key, crsql_pack_columns(${packed}), coalesce((SELECT col_version FROM ${clockName(table)} WHERE key = c.key AND col_name = '-1'), 1), ${cells.join(", ")} FROM (SELECT key, count(*) AS n, max(col_version) AS highest, max(col_name = '-1') AS sentinel FROM ${clockName(table)} WHERE db_version = ? AND site_id = 0 AND col_version > 0 GROUP BY key) c JOIN ${quoteName(`${name}__crsql_pks`)} p ON p.__crsql_key = c.key LEFT JOIN ${quoteName(name)} b ON ${join.join(" AND ")}`;
+  return `SELECT c.n, c.highest, c.key, crsql_pack_columns(${packed}), coalesce((SELECT col_version FROM ${clockName(table)} WHERE key = c.key AND col_name = '-1'), 1), ${cells.join(", ")} FROM (SELECT key, count(*) AS n, max(col_version) AS highest FROM ${clockName(table)} WHERE db_version = ? AND site_id = 0 AND col_version > 0 GROUP BY key) c JOIN ${quoteName(`${name}__crsql_pks`)} p ON p.__crsql_key = c.key LEFT JOIN ${quoteName(name)} b ON ${join.join(" AND ")}`;
 });

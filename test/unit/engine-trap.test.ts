@@ -67,7 +67,9 @@ test.each([
   await file.transact((engine) => {
     engine.exec(`INSERT INTO rowmesh_meta VALUES ('mesh', x'${MESH}'), ('invite', x'01')`);
   });
-  const changesets = await Promise.all([21, 22, 23].map(async (at) => forge(at, animal(`n${at}`))));
+  const changesets = await Promise.all(
+    [21, 22, 23].map(async (author) => forge(author, animal(`n${author}`))),
+  );
   const [, trap] = changesets;
   if (trap === undefined) throw new RangeError("three were forged");
   const next = await forge(22, animal("next"), { version: 2, previousHash: trap.headerHash });
@@ -80,5 +82,8 @@ test.each([
   ]);
   expect((await appendSome(state, [next], 0)).outcomes).toEqual([{ verdict: "parked" }]);
   expect(storedRows(file.engine(), "SELECT id FROM animal")).toEqual([["n21"]]);
+  // No later merge has cleared the bit.
+  armed.add(2);
+  await appendSome(state, [await forge(24, animal("n24"))], 0);
   expect(storedRows(file.engine(), "SELECT crsql_internal_sync_bit()")).toEqual([[0n]]);
 });

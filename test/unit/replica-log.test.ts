@@ -336,6 +336,13 @@ test("[L7] own released content under another hash is a fork; own work waits for
   expect(a.counts()).toMatchObject({ held: 0, parked: 0 });
   await insert(a, "z");
   expect((await ownOf(a)).at(-1)?.header).toMatchObject({ version: 4, dependencies: [] });
+  // Local work is not merged a second time when its turn comes: no number of the order is skipped.
+  const order: number[] = [];
+  for await (const { checkpoint } of a.events()) {
+    order.push(checkpoint);
+    if (order.length === 5) break;
+  }
+  expect(order).toEqual([1, 2, 3, 4, 5]);
   await a.close();
 });
 
@@ -363,7 +370,8 @@ test("[L8] a replica without schema logs, serves and claims, and has no tables; 
 test("[L9] a changeset names the maximal settled versions of others, and nothing implied", async () => {
   const a = await openReplica(1);
   const b = await openReplica(2);
-  const c = await openReplica(3);
+  const storage = createMemoryStorage();
+  let c = await openReplica(3, { storage });
   await insert(a, "a");
   await pull(a, b);
   await insert(b, "b");
@@ -383,6 +391,10 @@ test("[L9] a changeset names the maximal settled versions of others, and nothing
   ]);
   await insert(c, "c3");
   expect((await ownOf(c))[2]?.header.dependencies).toEqual([]);
+  await c.close();
+  c = await openReplica(3, { storage });
+  await insert(c, "c4");
+  expect((await ownOf(c))[3]?.header.dependencies).toEqual([]);
   for (const db of [a, b, c]) await db.close();
 });
 
