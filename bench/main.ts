@@ -118,7 +118,7 @@ if (wants("live")) {
 }
 
 if (values.json) console.log(JSON.stringify(results));
-// libdatachannel keeps a process alive whose WebRTC connections were closed by this side.
+// The hub of the live part leaves its native WebRTC listener, which would keep the process.
 process.exit(0);
 
 function thousands(value: number): string {

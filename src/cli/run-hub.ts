@@ -26,10 +26,11 @@ export async function runHub(options: HubOptions): Promise<never> {
   const stopReporting = options.output === "text" ? reportPeers(hub.mesh) : () => {};
   await stopRequested;
   stopReporting();
-  if (options.output === "text") print("stopping");
+  if (options.output === "text")
+    print(`stopping; refused ${hub.server.refusedRequests()} requests`);
   await closeHub(hub);
-  // Everything is closed. Waiting for libp2p's last timers would take a second, in which
-  // libdatachannel 0.33 may abort: it answers late STUN requests through a listener it has freed.
+  // Everything is closed but the native WebRTC listener, which stays until the process ends
+  // (webrtc-direct-shutdown.ts).
   return process.exit(EXIT_OK);
 }
 

@@ -128,10 +128,13 @@ test("only the owner can read what the hub keeps", async () => {
 test("without --json it tells people how to join, with a QR code", async () => {
   const hub = start("--port", "0", "--name", "field day");
   await hub.line(/Ctrl-C/);
+  const page = (await hub.line(/^ {2}http:.*\/$/)).trim();
+  expect((await fetch(page, { method: "POST" })).status).toBe(405);
   const { code, stdout } = await stop(hub, "SIGTERM");
   expect(code).toBe(0);
   expect(stdout).toContain('Hub of the mesh "field day"');
   expect(stdout).toMatch(/[█▀▄]{20}/);
+  expect(stdout).toContain("refused 1 requests");
   expect(stdout).toMatch(/http:\/\/127\.0\.0\.1:\d+\/#join=/);
 });
 
