@@ -52,7 +52,13 @@ export function meshStatus(sources: StatusSources): MeshStatus {
       linked.length > 0 && linked.every(({ sameDigest }) => sameDigest) && held + parked === 0,
     refusals,
     forks,
-    notices: notices(sources, linked.length, waiting.reason, refusals.length, forks.length),
+    notices: notices(sources, {
+      linkedPeers: linked.length,
+      relayedPeers: peers.filter(({ link }) => link === "relayed").length,
+      parkedReason: waiting.reason,
+      refusals: refusals.length,
+      forks: forks.length,
+    }),
   };
 }
 
@@ -117,12 +123,17 @@ function forksOf(
   return [...proven, ...suspected];
 }
 
+interface Noticed {
+  readonly linkedPeers: number;
+  readonly relayedPeers: number;
+  readonly parkedReason: string | null;
+  readonly refusals: number;
+  readonly forks: number;
+}
+
 function notices(
   { meshId, online, storage, replication }: StatusSources,
-  linkedPeers: number,
-  parkedReason: string | null,
-  refusals: number,
-  forks: number,
+  { linkedPeers, relayedPeers, parkedReason, refusals, forks }: Noticed,
 ): string[] {
   const sentences: string[] = [];
   if (parkedReason !== null) sentences.push(parkedReason);
@@ -131,6 +142,9 @@ function notices(
   if (meshId === null) sentences.push("Not part of a mesh yet: invite somebody, or join.");
   else if (!online) sentences.push("Offline: changes are kept here and sent when back online.");
   else if (linkedPeers === 0) sentences.push("Looking for other devices.");
+  if (relayedPeers > 0 && linkedPeers > 0) {
+    sentences.push("Not every device is linked directly: its changes come through others.");
+  }
   if (replication.missing > 0) {
     sentences.push(`${replication.missing} changes of others are still on their way.`);
   }
