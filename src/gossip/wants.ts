@@ -107,6 +107,7 @@ export function createWants(options: WantsOptions): Wants {
 
   function next(filter: (key: AuthorStream) => boolean, nowMs: number): WantMessage | null {
     lookedMs = nowMs;
+    if (view.totals().weLack === 0) return null;
     const outstanding = asking().length;
     if (outstanding >= WANTS_ASKING_MAX || wants.size >= WANTS_KNOWN_MAX) return null;
     if (peerBackoff.untilMs > nowMs || intake.hasEnough()) return null;

@@ -11,7 +11,7 @@ import { createLogDisk, type LogDisk, openMemoryLog } from "./memory-log.ts";
 import type { SimDevice } from "./sim-node.ts";
 import type { Fleet } from "./simulate.ts";
 
-export const simMesh = meshId("5a".repeat(32));
+const simMesh = meshId("5a".repeat(32));
 
 /** One in eight transactions is too large to be broadcast, one in forty for one frame. */
 function drawPayload(random: Random): Uint8Array {
@@ -22,7 +22,7 @@ function drawPayload(random: Random): Uint8Array {
   return payload;
 }
 
-export async function createLogDevice(
+async function createLogDevice(
   id: string,
   random: Random,
 ): Promise<SimDevice & { readonly disk: LogDisk }> {

@@ -13,13 +13,13 @@ export interface LinkQuality {
   readonly bytesPerMs: number;
 }
 
-export interface BroadcastFaults {
+interface BroadcastFaults {
   readonly lossPercent: number;
   readonly doublePercent: number;
   readonly delayMs: number;
 }
 
-export interface Traffic {
+interface Traffic {
   frames: number;
   frameBytes: number;
   broadcasts: number;

@@ -29,7 +29,7 @@ export interface SimDevice {
 }
 
 /** Of changesets; those ingested and those known on arrival by how they came. */
-export interface SimCounts {
+interface SimCounts {
   written: number;
   readonly ingested: Record<IngestItem["type"], number>;
   readonly duplicates: Record<IngestItem["type"], number>;

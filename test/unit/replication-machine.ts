@@ -20,7 +20,7 @@ import { createSeededRandom } from "../sim/random.ts";
 export const mesh = meshId("5a".repeat(32));
 export const siteOf = (number: number): SiteId => siteId(number.toString(16).padStart(32, "0"));
 export const self = siteOf(0xffff);
-export const AUTHOR = publicKey("11".repeat(32));
+const AUTHOR = publicKey("11".repeat(32));
 
 export const entry = (site: number, head: number, hash = "aa"): VectorEntry => ({
   site: siteOf(site),
