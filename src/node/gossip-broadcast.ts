@@ -66,7 +66,6 @@ export function createGossipBroadcast(
   let pending = 0;
 
   async function verdict(from: PeerId, bytes: Uint8Array): Promise<BroadcastVerdict> {
-    if (bytes.length > BROADCAST_BYTES_MAX) return "reject";
     if (pending >= BROADCAST_PENDING_MAX) return "ignore";
     pending++;
     let timer: ReturnType<typeof setTimeout> | undefined;
