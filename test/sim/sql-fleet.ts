@@ -39,8 +39,8 @@ export async function createSqlDevice(
   id: string,
   random: Random,
   world: World,
+  secret: Uint8Array<ArrayBuffer> = random.bytes(32),
 ): Promise<SqlDevice> {
-  const secret = random.bytes(32);
   const { siteId } = await createKeyPair(simEd25519, secret);
   const device: SqlDevice = {
     id,

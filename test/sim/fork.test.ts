@@ -1,0 +1,60 @@
+/** A profile that was copied while it was off: one key, two devices that both write on. */
+import { expect, test } from "vitest";
+import { MESH } from "../fixtures/replicas.ts";
+import { createSeededRandom } from "./random.ts";
+import { createSimNetwork } from "./sim-network.ts";
+import { createSimNode, type SimNode } from "./sim-node.ts";
+import { copyStorage, createSqlDevice } from "./sql-fleet.ts";
+import { createWorld } from "./world.ts";
+
+const LINK = { latencyMs: 20, bytesPerMs: 1_000 };
+
+test.each(["on", "off"] as const)(
+  "[AE11] a fork is reported, the rest of the mesh goes on, and it costs little: gossip %s",
+  async (gossip) => {
+    const random = createSeededRandom(11);
+    const world = createWorld();
+    const net = createSimNetwork(world, random, gossip);
+    const secret = random.bytes(32);
+    const devices = [
+      await createSqlDevice("n0", random, world, secret),
+      await createSqlDevice("n1", random, world),
+      await createSqlDevice("n2", random, world, secret),
+    ] as const;
+    const nodes = devices.map((device) => createSimNode(device, world, net, random, MESH));
+    const [first, bystander, clone] = nodes as [SimNode, SimNode, SimNode];
+    await first.start();
+    await first.write();
+    await first.kill();
+    devices[2].storage = await copyStorage(devices[0].storage);
+    try {
+      await first.start();
+      await clone.start();
+      await bystander.start();
+      for (let i = 0; i < 3; i++) await first.write();
+      for (let i = 0; i < 2; i++) await clone.write();
+      net.connect("n0", "n1", LINK);
+      net.connect("n1", "n2", LINK);
+      await world.runUntil(world.clock.nowMs() + 60_000, () => false);
+      const framesBefore = net.traffic.frames;
+      await bystander.write();
+      await world.runUntil(world.clock.nowMs() + 60_000, () => false);
+
+      const others = await Promise.all(
+        nodes.map(async (each) =>
+          (await each.replica()?.store.vector())?.find(({ site }) => site === devices[1].site),
+        ),
+      );
+      expect(others.map((entry) => entry?.head)).toEqual([1, 1, 1]);
+      const refused = nodes.map((each) => each.drive()?.status().refusals.get("ERR_FORK") ?? 0);
+      const forks = nodes.map((each) => each.drive()?.status().forks.length ?? 0);
+      expect(Math.max(...refused) + Math.max(...forks)).toBeGreaterThan(0);
+      // Two links, 24 digests each way at most, the write, and ever rarer attempts.
+      expect(net.traffic.frames - framesBefore).toBeLessThan(200);
+      expect(net.penalties).toEqual([]);
+    } finally {
+      for (const each of nodes) await each.kill();
+    }
+  },
+  30_000,
+);
