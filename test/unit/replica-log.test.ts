@@ -10,6 +10,7 @@ import { decodePayload } from "../../src/protocol/payload.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
 import {
+  ANIMALS_2,
   changesetsOf,
   ed25519,
   entryOf,
@@ -473,17 +474,6 @@ test("[M4] a CHECK that fails on a value is a CHECK that is broken", async () =>
   expect((await ownOf(a)).length).toBe(1);
   await a.close();
 });
-
-const ANIMALS_2 = {
-  version: 2,
-  tables: [
-    "CREATE TABLE animal (id TEXT PRIMARY KEY NOT NULL, name TEXT, legs INTEGER, weight REAL, photo BLOB, tame INTEGER NOT NULL DEFAULT 0 CHECK (tame IN (0, 1))) STRICT",
-    "CREATE TABLE sighting (place TEXT NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL DEFAULT 0 CHECK (count >= 0), note TEXT DEFAULT '', PRIMARY KEY (day, place)) STRICT",
-    "CREATE TABLE tag (id BLOB PRIMARY KEY NOT NULL) STRICT",
-    "CREATE TABLE trap (id TEXT PRIMARY KEY NOT NULL, place TEXT) STRICT",
-    "CREATE INDEX animal_name ON animal (name)",
-  ],
-};
 
 test("[M3] a newer schema's changes wait, with what depends on them, until the upgrade", async () => {
   const storage = createMemoryStorage();
