@@ -7,7 +7,7 @@
 import type { Schema } from "../src/db/schema.ts";
 import type { Storage } from "../src/db/storage.ts";
 import { compileSqliteInNode } from "../src/db/wasm-node.ts";
-import { chooseEd25519 } from "../src/node/ed25519-webcrypto.ts";
+import { chooseEd25519InNode } from "../src/node/ed25519-node.ts";
 import { openReplica, type Replica } from "../src/node/replica.ts";
 import { systemClock, systemRandom } from "../src/node/system-seams.ts";
 import { encodeInvite } from "../src/protocol/genesis.ts";
@@ -20,7 +20,7 @@ export interface BenchMesh {
 }
 
 export async function createBenchMesh(schema: Schema): Promise<BenchMesh> {
-  const ed25519 = await chooseEd25519();
+  const ed25519 = await chooseEd25519InNode();
   const wasm = await compileSqliteInNode();
   const founder = await createKeyPair(ed25519, systemRandom.bytes(32));
   const genesis = await createGenesis(ed25519, founder, {

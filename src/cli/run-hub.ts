@@ -100,11 +100,11 @@ async function openServer(
 
 /** The first run founds the mesh; a later one finds it in the replica. */
 async function openMesh({ data, name, host, ports }: HubOptions): Promise<Mesh> {
-  const deviceName = hostname();
+  const deviceName = name ?? hostname();
   return openHubMesh(
     { name: REPLICA_NAME, storage: { directory: data }, deviceName },
     {
-      meshName: name ?? deviceName,
+      meshName: deviceName,
       listen: listenAddresses(host, ports),
       certificate: await loadOrCreateCertificate(data),
     },

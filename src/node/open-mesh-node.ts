@@ -10,7 +10,7 @@ import type { Storage } from "../db/storage.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
 import { MeshError } from "../protocol/errors.ts";
 import type { Mesh, OpenMeshOptions, StorageChoice } from "./api.ts";
-import { chooseEd25519 } from "./ed25519-webcrypto.ts";
+import { chooseEd25519InNode } from "./ed25519-node.ts";
 import { checkOptions, openMeshOver } from "./mesh.ts";
 import type { HubSettings } from "./mesh-link.ts";
 import { openReplica, type Replica } from "./replica.ts";
@@ -29,7 +29,7 @@ export const openHubMesh = (options: OpenMeshOptions, hub: HubSettings): Promise
 
 async function openPeer(options: OpenMeshOptions, hub: HubSettings | null): Promise<Mesh> {
   checkOptions(options);
-  const ed25519 = await chooseEd25519();
+  const ed25519 = await chooseEd25519InNode();
   const replica = await openReplicaInNode(options, ed25519);
   const parts = { replica, ed25519, clock: systemClock, random: systemRandom, hub };
   return openMeshOver(parts, options);

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { webcrypto } from "node:crypto";
 import { Point } from "@noble/ed25519";
 import { expect, test } from "vitest";
+import { chooseEd25519InNode } from "../../src/node/ed25519-node.ts";
 import { chooseEd25519, createWebCryptoEd25519 } from "../../src/node/ed25519-webcrypto.ts";
 import { passesSelfTest } from "../../src/node/ed25519-self-test.ts";
 import { yieldToEvents } from "../../src/node/yield-to-events.ts";
@@ -24,6 +25,7 @@ ed25519Contract("Node's WebCrypto, alone", () =>
   Promise.resolve(createWebCryptoEd25519(webcrypto.subtle as SubtleCrypto, never)),
 );
 ed25519Contract("chosen", () => chooseEd25519());
+ed25519Contract("chosen in Node", () => chooseEd25519InNode());
 
 test("the edge cases are the ones in the vectors", () => {
   const vectors = JSON.parse(readFileSync(FILE, "utf8")) as { edgeCases: unknown };
