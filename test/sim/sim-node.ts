@@ -41,8 +41,11 @@ export interface SimNode {
   readonly start: () => Promise<void>;
   /** Ends at once, as a killed process does; what was committed stays. */
   readonly kill: () => Promise<void>;
-  /** Hangs, as a page in the background may: its links stay up, and nothing is answered any more. */
-  readonly hang: () => void;
+  /**
+   * "all": as a page in the background may, its links up and nothing answered any more. "reads": its
+   * disk gives nothing back, so that it claims and does not serve.
+   */
+  readonly hang: (what: "all" | "reads") => void;
   readonly isHanging: () => boolean;
   readonly write: () => Promise<void>;
   readonly drive: () => Drive | null;
@@ -68,7 +71,7 @@ export function createSimNode(
     duplicates: { run: 0, broadcast: 0 },
   };
   let life = 0;
-  let isHanging = false;
+  let hanging: "nothing" | "all" | "reads" = "nothing";
   let replica: SimReplica | null = null;
   let running: Drive | null = null;
 
@@ -76,7 +79,7 @@ export function createSimNode(
     const now = (life += 1);
     const opened = await device.open();
     replica = opened;
-    const isAlive = () => life === now && !isHanging;
+    const isAlive = () => life === now && hanging !== "all";
     const store = storeOf(opened.store, isAlive);
     const started = await drive({
       network: networkOf(net.join(device.id)),
@@ -115,7 +118,8 @@ export function createSimNode(
         }
         return answers;
       },
-      read: (range, bytesMax) => call(store.read(range, bytesMax)),
+      read: (range, bytesMax) =>
+        hanging === "reads" ? new Promise(() => {}) : call(store.read(range, bytesMax)),
       offer: (mode) => call(store.offer(mode)),
       onChange: (listener) =>
         store.onChange((change) => {
@@ -155,10 +159,10 @@ export function createSimNode(
           frame: (from, bytes) => {
             const { type } = decodeMessage(bytes);
             if (type === "served") add(from, -1);
-            return isHanging ? new Promise(() => {}) : handlers.frame(from, bytes);
+            return hanging === "all" ? new Promise(() => {}) : handlers.frame(from, bytes);
           },
           broadcast: (from, bytes) =>
-            isHanging ? new Promise(() => {}) : handlers.broadcast(from, bytes),
+            hanging === "all" ? new Promise(() => {}) : handlers.broadcast(from, bytes),
         }),
     };
   }
@@ -171,10 +175,10 @@ export function createSimNode(
   return {
     device,
     isUp: () => replica !== null,
-    hang: () => {
-      isHanging = running !== null;
+    hang: (what) => {
+      if (running !== null) hanging = what;
     },
-    isHanging: () => isHanging,
+    isHanging: () => hanging !== "nothing",
     start,
     kill: async () => {
       const { close } = replica ?? { close: async () => {} };
@@ -185,7 +189,7 @@ export function createSimNode(
       await world.busy(close());
     },
     write: async () => {
-      if (replica === null || isHanging) return;
+      if (replica === null || hanging !== "nothing") return;
       counts.written += 1;
       await world.busy(replica.write());
     },

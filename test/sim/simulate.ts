@@ -128,7 +128,10 @@ function planFaults(
     });
   }
   for (let i = random.below(4); i > 0; i--) at(() => spawn(restart(pick(), world, random)));
-  if (nodes.length > 2 && random.below(3) === 0) at(pick().hang);
+  if (nodes.length > 2 && random.below(3) === 0) {
+    const what = random.below(2) === 0 ? "all" : "reads";
+    at(() => pick().hang(what));
+  }
   return failures;
 }
 
@@ -204,23 +207,6 @@ const describe = (nodes: readonly SimNode[]): string =>
 async function checkStates(nodes: readonly SimNode[], net: SimNetwork): Promise<void> {
   const hashes = new Set<string>();
   for (const node of nodes) hashes.add((await node.replica()?.stateHash()) ?? "down");
-  if (hashes.size !== 1)
-    for (const n of nodes) {
-      const d = (
-        n.device as unknown as {
-          disk: { released: number; changesets: Map<string, Map<number, unknown>> };
-        }
-      ).disk;
-      console.log(
-        n.device.id,
-        n.device.site.slice(0, 4),
-        d.released,
-        [...d.changesets]
-          .map(([k, v]) => `${k.slice(0, 4)}:${v.size}`)
-          .sort()
-          .join(" "),
-      );
-    }
   if (hashes.size !== 1) throw new Error(`state hashes differ: ${[...hashes].join(" ")}`);
   const [penalty] = net.penalties;
   if (penalty !== undefined) throw new Error(`honest peer blamed: ${JSON.stringify(penalty)}`);
