@@ -41,6 +41,7 @@ export const streamByteOf = (stream: Stream): number => (stream === "data" ? 0 :
 
 const COLUMNS = "id, state, code, merged, header_hash, previous_hash, header, signature, payload";
 
+/** One that is there already was cut with another branch, and has its place again. */
 export function insertEntry(
   engine: Engine,
   chain: Chain,
@@ -51,7 +52,7 @@ export function insertEntry(
   { state, code, merged }: LogVerdict,
 ): void {
   const insert = engine.prepare(
-    "INSERT INTO rowmesh_log (author, stream, version, state, code, merged, header_hash, previous_hash, header, signature, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO rowmesh_log (author, stream, version, state, code, merged, header_hash, previous_hash, header, signature, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (author, stream, version, header_hash) DO UPDATE SET state = excluded.state, code = excluded.code, merged = excluded.merged",
   );
   insert.bindInteger(1, chain.author);
   insert.bindInteger(2, streamByteOf(chain.stream));

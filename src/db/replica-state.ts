@@ -36,8 +36,8 @@ export interface ReplicaState {
   announced: number;
   /** Chains whose next changeset has not been looked at since it became possible. */
   readonly untried: Set<Chain>;
-  /** Chains whose next changeset waits for something of that site. */
-  readonly waitersBySite: Map<SiteId, Set<Chain>>;
+  /** Chains whose next changeset waits for that site, and for which of its versions. */
+  readonly waitersBySite: Map<SiteId, Map<Chain, number>>;
   /** Why a chain's next changeset waits for an upgrade. */
   readonly parked: Map<Chain, MeshErrorCode>;
   /** Changesets that the engine failed on although they are valid: not tried again by this process. */

@@ -67,6 +67,9 @@ function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHe
   own.settled = settled.head;
   own.settledHash = settled.headHash;
   state.chains.touch(own);
+  // The hashes are new: what waited for another under the same version may have it now.
+  for (const waiter of state.waitersBySite.get(own.site)?.keys() ?? []) state.untried.add(waiter);
+  state.waitersBySite.delete(own.site);
 }
 
 /**

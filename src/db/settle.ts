@@ -123,8 +123,7 @@ export function trySettle(
   const { header, headerHash } = changeset;
   const missing = header.dependencies.find((cause) => !isSettled(state, engine, cause));
   if (missing !== undefined) {
-    const waiters = state.waitersBySite.get(missing.site) ?? new Set();
-    state.waitersBySite.set(missing.site, waiters.add(chain));
+    waitFor(state, chain, missing);
     return { state: "held", code: null, merged: null };
   }
   const verdict = judgeAndMerge(state, engine, chain.site, changeset, watch);
@@ -139,6 +138,13 @@ export function trySettle(
   return verdict;
 }
 
+function waitFor(state: ReplicaState, chain: Chain, { site, version }: Dependency): void {
+  const waiters = state.waitersBySite.get(site) ?? new Map<Chain, number>();
+  // Settled under another hash: a branch that is not followed here.
+  const isForeign = (state.chains.get(site, "data")?.settled ?? 0) >= version;
+  state.waitersBySite.set(site, waiters.set(chain, isForeign ? Number.POSITIVE_INFINITY : version));
+}
+
 /** Moves a chain's settled head on by one, and lets those try again who may have waited for it. */
 export function settled(
   state: ReplicaState,
@@ -149,9 +155,12 @@ export function settled(
   state.chains.settle(chain, hash, dependencies);
   state.parked.delete(chain);
   const waiters = state.waitersBySite.get(chain.site);
-  if (waiters === undefined) return;
-  state.waitersBySite.delete(chain.site);
-  for (const waiter of waiters) state.untried.add(waiter);
+  for (const [waiter, version] of waiters ?? []) {
+    // Not each with every version: whoever waits for one in the far future costs a comparison.
+    if (version > chain.settled) continue;
+    waiters?.delete(waiter);
+    state.untried.add(waiter);
+  }
 }
 
 function isSettled(state: ReplicaState, engine: Engine, cause: Dependency): boolean {
