@@ -96,7 +96,7 @@ export interface IngestOutcome {
   readonly code?: MeshErrorCode;
 }
 
-/** What a replica's vector became. Sent after commit, batched. */
+/** What a replica's vector became. Sent after commit and before the call that caused it resolves. */
 export interface ReplicaChange {
   readonly entries: readonly VectorEntry[];
   /**
@@ -109,6 +109,7 @@ export interface ReplicaChange {
 /** The log layer as replication sees it: async, batched, bytes only; may live in a worker. */
 export interface ReplicaStore {
   readonly mesh: () => MeshId | null;
+  /** Own changesets count once released: what nobody has may still be signed again. */
   readonly vector: () => Promise<readonly VectorEntry[]>;
   /**
    * Decodes, verifies, logs, merges. Resolves after the commit, one list per item, one outcome per
