@@ -102,6 +102,7 @@ export interface MeshStatus {
     readonly count: number;
     readonly remedy: string;
   }[];
+  /** Proven ones with two headers or more; one that a peer's vector merely claims has none. */
   readonly forks: readonly {
     readonly siteId: SiteId;
     readonly version: number;

@@ -11,7 +11,9 @@ import type { ReplicationPeer, ReplicationStatus } from "../gossip/replication.t
 import { ERROR_REMEDIES, type MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PeerId, SiteId } from "../protocol/ids.ts";
 import type { NetworkPeer } from "../seams.ts";
+import { siteIdOf } from "../signing/keys.ts";
 import type { AuthorStatus, MeshStatus, PeerStatus } from "./api.ts";
+import { publicKeyOfPeerId } from "./peer-identity.ts";
 import type { ReplicaReport } from "./replica.ts";
 
 export interface StatusSources {
@@ -57,7 +59,7 @@ export function meshStatus(sources: StatusSources): MeshStatus {
       relayedPeers: peers.filter(({ link }) => link === "relayed").length,
       parkedReason: waiting.reason,
       refusals: refusals.length,
-      forks: forks.length,
+      forks: counts.forks.length,
     }),
   };
 }
@@ -71,7 +73,7 @@ function peerStatuses({ links, replication, roundTripMs, nowMs }: StatusSources)
     const heard = peer?.lastHeardMs ?? null;
     return {
       peerId,
-      name: peer?.name === "" ? null : (peer?.name ?? null),
+      name: shownName(peer?.name ?? null),
       role: peer?.role ?? "device",
       link: linkById.get(peerId) ?? "none",
       lastHeardMs: heard === null ? null : Math.max(0, Math.round(nowMs - heard)),
@@ -88,7 +90,7 @@ function authorStatuses(
   peers: readonly ReplicationPeer[],
 ): AuthorStatus[] {
   const nameBySite = new Map<SiteId | null, string | null>(
-    peers.map(({ site, name }) => [site, name === "" ? null : name]),
+    peers.filter(isItself).map(({ site, name }) => [site, shownName(name)]),
   );
   return authors.map(({ siteId, local, version, lastWroteMs }) => ({
     siteId,
@@ -97,6 +99,23 @@ function authorStatuses(
     version,
     lastWroteMs,
   }));
+}
+
+/** A hello says any site it likes; the peer id proves one. */
+function isItself({ peer, site }: ReplicationPeer): boolean {
+  try {
+    return siteIdOf(publicKeyOfPeerId(peer)) === site;
+  } catch {
+    return false;
+  }
+}
+
+/** Controls and changes of direction would let a name rewrite the line it is shown in. */
+const UNSHOWN = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
+
+function shownName(name: string | null): string | null {
+  const shown = name?.replace(UNSHOWN, "").trim() ?? "";
+  return shown === "" ? null : shown;
 }
 
 function refusalsOf(

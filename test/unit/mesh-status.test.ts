@@ -1,0 +1,78 @@
+/** What a peer says of itself and of others is shown, and believed only as far as it proves it. */
+import { expect, test } from "vitest";
+import { meshStatus, NO_NETWORK } from "../../src/node/mesh-status.ts";
+import { peerIdOfPublicKey } from "../../src/node/peer-identity.ts";
+import { createKeyPair } from "../../src/signing/keys.ts";
+import type { ReplicationPeer } from "../../src/gossip/replication.ts";
+import type { SiteId } from "../../src/protocol/ids.ts";
+import { ed25519, secretOf } from "../fixtures/replicas.ts";
+
+const [alice, mallory] = await Promise.all(
+  [1, 2].map((number) => createKeyPair(ed25519, secretOf(number))),
+);
+if (alice === undefined || mallory === undefined) throw new RangeError("two keys");
+
+const peerOf = (key: typeof alice, site: SiteId, name: string): ReplicationPeer => ({
+  peer: peerIdOfPublicKey(key.publicKey),
+  site,
+  name,
+  role: "device",
+  lastHeardMs: 0,
+  roundTripMs: null,
+  weLack: 0,
+  itLacks: 0,
+  sameDigest: true,
+});
+
+const statusWith = (
+  peers: readonly ReplicationPeer[],
+  forks: readonly { readonly site: SiteId; readonly version: number }[] = [],
+) =>
+  meshStatus({
+    meshId: null,
+    online: true,
+    storage: { kind: "memory", durable: false },
+    report: {
+      counts: {
+        held: 0,
+        parked: 0,
+        parkedCode: null,
+        void: 0,
+        refusedByCode: new Map(),
+        forks: [],
+      },
+      authors: [
+        {
+          siteId: alice.siteId,
+          publicKey: alice.publicKey,
+          local: false,
+          version: 3,
+          lastWroteMs: null,
+        },
+      ],
+    },
+    replication: { ...NO_NETWORK, peers, forks },
+    links: [],
+    roundTripMs: () => null,
+    nowMs: 0,
+  });
+
+test("nobody names another author", () => {
+  const own = peerOf(alice, alice.siteId, "Alice");
+  const lie = peerOf(mallory, alice.siteId, "Administrator");
+  expect(statusWith([own, lie]).authors[0]?.name).toBe("Alice");
+  expect(statusWith([lie]).authors[0]?.name).toBeNull();
+});
+
+test("a name cannot rewrite the line it is shown in", () => {
+  const peer = peerOf(alice, alice.siteId, "\u001b[2J\u202eAl\u0000ice\n");
+  expect(statusWith([peer]).peers[0]?.name).toBe("[2JAlice");
+  expect(statusWith([peer]).authors[0]?.name).toBe("[2JAlice");
+  expect(statusWith([peerOf(alice, alice.siteId, "\u001b\n")]).peers[0]?.name).toBeNull();
+});
+
+test("a vector that claims another head accuses nobody", () => {
+  const status = statusWith([], [{ site: alice.siteId, version: 3 }]);
+  expect(status.forks).toEqual([{ siteId: alice.siteId, version: 3, headers: [] }]);
+  expect(status.notices.join()).not.toMatch(/key/);
+});
