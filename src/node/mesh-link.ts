@@ -114,7 +114,7 @@ async function connect(
     gossip,
     listen: hub?.listen ?? [],
     certificate: hub?.certificate ?? null,
-    discovery: hub === null ? "off" : "mdns",
+    discovery: discoveryOf(hub),
     relay: hub === null ? DEVICE_RELAY_LIMITS : HUB_RELAY_LIMITS,
     clock,
     random,
@@ -136,3 +136,9 @@ async function connect(
     throw error;
   }
 }
+
+/** A hub that listens on this machine only has nothing to call out to the LAN. */
+const discoveryOf = (hub: HubSettings | null): "mdns" | "off" =>
+  hub === null || hub.listen.every((address) => LOOPBACK.test(address)) ? "off" : "mdns";
+
+const LOOPBACK = /^\/ip4\/127\.|^\/ip6\/::1\//;

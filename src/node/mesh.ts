@@ -86,8 +86,8 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   try {
-    if (hub !== null && replica.binding() === null) await found();
-    else if (options.join !== undefined) await join(options.join);
+    if (options.join !== undefined) await join(options.join);
+    else if (hub !== null && replica.binding() === null) await found();
     else if (wanted === "online") await link.up();
   } catch (error) {
     await link.close();
