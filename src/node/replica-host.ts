@@ -25,7 +25,7 @@ export interface ReplicaRequest {
   readonly storage: "auto" | "opfs" | "indexeddb" | "memory";
 }
 
-export interface ReplicaOpened {
+interface ReplicaOpened {
   readonly keys: KeyPair;
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly binding: MeshBinding | null;
