@@ -41,7 +41,7 @@ export const streamByteOf = (stream: Stream): number => (stream === "data" ? 0 :
 
 const COLUMNS = "id, state, code, merged, header_hash, previous_hash, header, signature, payload";
 
-/** One that is there already was cut with another branch, and has its place again. */
+/** One that is there already, written here and restored, is replaced. */
 export function insertEntry(
   engine: Engine,
   chain: Chain,
@@ -83,7 +83,6 @@ export function updateVerdict(engine: Engine, id: number, verdict: LogVerdict): 
   update.run();
 }
 
-/** The entry on this replica's own branch. */
 export function readEntry(engine: Engine, chain: Chain, version: number): LogEntry | null {
   const select = selectFrom(engine, chain, version);
   const entry = select.step() && select.integer(9) === version ? entryAt(select) : null;
@@ -91,11 +90,11 @@ export function readEntry(engine: Engine, chain: Chain, version: number): LogEnt
   return entry;
 }
 
-/** Of the entry on this replica's own branch, the payload unread. */
+/** The payload unread. */
 export function readHash(engine: Engine, chain: Chain, version: number): HeaderHash | null {
-  if (version === chain.head && version > 0) return chain.headHash;
+  if (version === chain.head && version > chain.base) return chain.headHash;
   const select = engine.prepare(
-    "SELECT header_hash FROM rowmesh_log WHERE author = ? AND stream = ? AND version = ? AND state <> 4",
+    "SELECT header_hash FROM rowmesh_log WHERE author = ? AND stream = ? AND version = ?",
   );
   select.bindInteger(1, chain.author);
   select.bindInteger(2, streamByteOf(chain.stream));
@@ -132,13 +131,15 @@ export function readRun(
   }
   select.reset();
   if (previousHash === null) return null;
-  const run = encodeRun({ stream: chain.stream, author: chain.key, previousHash, changesets });
+  const { stream, branch, key: author } = chain;
+  const name = branch === "" ? { stream } : { stream, branch };
+  const run = encodeRun({ ...name, author, previousHash, changesets });
   return { run, bytes: run.length, next: first + changesets.length };
 }
 
 const selectFrom = (engine: Engine, chain: Chain, version: number): Statement => {
   const select = engine.prepare(
-    `SELECT ${COLUMNS}, version FROM rowmesh_log WHERE author = ? AND stream = ? AND version >= ? AND state <> 4 ORDER BY version`,
+    `SELECT ${COLUMNS}, version FROM rowmesh_log WHERE author = ? AND stream = ? AND version >= ? ORDER BY version`,
   );
   select.bindInteger(1, chain.author);
   select.bindInteger(2, streamByteOf(chain.stream));

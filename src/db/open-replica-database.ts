@@ -11,6 +11,7 @@ import { fromHex } from "../protocol/ids.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { appendSome } from "./append.ts";
+import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
 import { type DatabaseFile, openDatabaseFile, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
@@ -142,19 +143,20 @@ function createReplicaDatabase(
   const appendOwn = async (
     changesets: readonly VerifiedChangeset[],
   ): Promise<readonly IngestOutcome[]> => {
-    const outcomes = await mutex.run(() => restoreOwn(state, changesets));
-    await appendOthers([]);
-    const settled = state.chains.get(signer.siteId, "data")?.settled ?? 0;
-    return outcomes.map((outcome, at) =>
-      outcome.verdict === "held" && (changesets[at]?.header.version ?? 0) <= settled
-        ? { verdict: "applied" }
-        : outcome,
-    );
+    const restored = await mutex.run(() => restoreOwn(state, changesets));
+    const others = await appendOthers(changesets.filter((_, at) => restored[at] === null));
+    const settled = state.chains.own()?.settled ?? 0;
+    let next = 0;
+    return restored.map((outcome, at) => {
+      if (outcome === null) return others[next++] as IngestOutcome;
+      const isMerged = (changesets[at]?.header.version ?? 0) <= settled;
+      return outcome.verdict === "held" && isMerged ? { verdict: "applied" } : outcome;
+    });
   };
   /** Own changesets up to `to` become known to others: durable before it resolves. */
   const releaseUpTo = async (to: number): Promise<void> => {
     const engine = file.engine();
-    const own = state.chains.get(signer.siteId, "data");
+    const own = state.chains.own();
     if (own === undefined || state.mesh === null || to <= state.released.head) return;
     const headHash = readHash(engine, own, to);
     if (headHash === null) return;
@@ -178,6 +180,11 @@ function createReplicaDatabase(
       if (chain === undefined || !file.usable()) return null;
       return readHash(file.engine(), chain, version);
     },
+    findHash: (site, stream, version, hashPrefix) => {
+      if (!file.usable()) return null;
+      const chain = state.chains.find(site, stream, version, hashPrefix);
+      return chain === undefined ? null : readHash(file.engine(), chain, version);
+    },
     authorOf: (site) => state.chains.authorOf(site),
     append: async (changesets) => {
       const outcomes: IngestOutcome[] = [];
@@ -199,7 +206,7 @@ function createReplicaDatabase(
     read: (range, bytesMax) =>
       mutex.run(async () => {
         await file.recover();
-        if (range.site === signer.siteId && range.stream === "data")
+        if (chainOf(state, range) === state.chains.own())
           await releaseUpTo(releasable(state, range));
         return readRange(state, file.engine(), range, bytesMax);
       }),
@@ -208,7 +215,7 @@ function createReplicaDatabase(
         state.offering = mode === "on";
         if (!state.offering) return;
         await file.recover();
-        await releaseUpTo(state.chains.get(signer.siteId, "data")?.head ?? 0);
+        await releaseUpTo(state.chains.own()?.head ?? 0);
       }),
     onChange: (listener) => {
       listeners.add(listener);
@@ -245,7 +252,12 @@ function createReplicaDatabase(
 }
 
 const releasable = (state: ReplicaState, range: ChangesetRange): number =>
-  Math.min(range.last, state.chains.get(range.site, range.stream)?.head ?? 0);
+  Math.min(range.last, chainOf(state, range)?.head ?? 0);
+
+const chainOf = (
+  { chains }: ReplicaState,
+  { site, stream, branch }: ChangesetRange,
+): Chain | undefined => chains.get(site, stream, branch);
 
 function readRange(
   state: ReplicaState,
@@ -253,12 +265,12 @@ function readRange(
   range: ChangesetRange,
   bytesMax: number,
 ): { readonly runs: readonly Uint8Array[]; readonly next: number | null } {
-  const chain = state.chains.get(range.site, range.stream);
+  const chain = chainOf(state, range);
   const runs: Uint8Array[] = [];
   let bytes = 0;
   let next = range.first;
   // What lies above the watermark may still change: it is nobody else's.
-  const isOwn = range.site === state.signer.siteId && range.stream === "data";
+  const isOwn = chain === state.chains.own();
   const last = isOwn ? Math.min(range.last, state.released.head) : range.last;
   if (chain === undefined) return { runs, next: null };
   while (next <= last && (runs.length === 0 || bytes < bytesMax)) {

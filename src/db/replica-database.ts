@@ -83,11 +83,18 @@ export interface ReplicaDatabase extends MeshDatabase {
    */
   readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
   readonly vector: () => readonly VectorEntry[];
-  /** Of the held changeset of that version, to verify what follows it; null when it is not held. */
+  /** Of the changeset of that version on the author's main chain; null when it is not held. */
   readonly hashOf: (
     site: SiteId,
     stream: VectorEntry["stream"],
     version: number,
+  ) => HeaderHash | null;
+  /** Of the held changeset of that version, on any branch, whose hash begins with these hex digits. */
+  readonly findHash: (
+    site: SiteId,
+    stream: VectorEntry["stream"],
+    version: number,
+    hashPrefix: string,
   ) => HeaderHash | null;
   readonly authorOf: (site: SiteId) => PublicKey | null;
   /**

@@ -12,6 +12,7 @@ import { ByteWriter, encodeText } from "../protocol/bytes.ts";
 import { fromHex, toHex } from "../protocol/ids.ts";
 import {
   type AuthorStream,
+  mainOf,
   type VectorEntry,
   type VersionVector,
   writeVectorEntry,
@@ -24,6 +25,8 @@ const BUCKET_DIGITS = 2;
 /** A vector with its digest, computed when asked for, and only where something changed. */
 export interface DigestedVector {
   readonly entries: VersionVector;
+  /** Keys of branches, by the key of the main chain they leave. */
+  readonly branches: ReadonlyMap<AuthorStream, ReadonlySet<AuthorStream>>;
   readonly set: (key: AuthorStream, entry: VectorEntry) => void;
   readonly replace: (entries: Iterable<readonly [AuthorStream, VectorEntry]>) => void;
   /**
@@ -35,6 +38,7 @@ export interface DigestedVector {
 
 export function createDigestedVector(): DigestedVector {
   const entries = new Map<AuthorStream, VectorEntry>();
+  const branches = new Map<AuthorStream, Set<AuthorStream>>();
   const keysByBucket = new Map<string, Set<AuthorStream>>();
   /** Of buckets that did not change; null where a bucket claims nothing. */
   const hashByBucket = new Map<string, Uint8Array | null>();
@@ -46,6 +50,10 @@ export function createDigestedVector(): DigestedVector {
     keysByBucket.set(bucket, keys.add(key));
     hashByBucket.delete(bucket);
     entries.set(key, entry);
+    if (entry.branch !== undefined) {
+      const main = mainOf(key);
+      branches.set(main, (branches.get(main) ?? new Set()).add(key));
+    }
     digest = null;
   }
 
@@ -73,10 +81,12 @@ export function createDigestedVector(): DigestedVector {
 
   return {
     entries,
+    branches,
     set,
     replace: (replacement) => {
       const all = [...replacement];
       entries.clear();
+      branches.clear();
       keysByBucket.clear();
       hashByBucket.clear();
       digest = null;

@@ -93,7 +93,7 @@ export interface Link {
 
 export function createLink(peer: PeerId, context: LinkContext): Link {
   const { identity, ours, emit } = context;
-  const view = createPeerView(ours.entries);
+  const view = createPeerView(ours);
   const feed = createVectorFeed(ours.entries);
   const serving = createServing();
   const refused = (code: MeshErrorCode) => context.refusals.refuse(peer, code);
@@ -200,7 +200,7 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
   function heldOf(range: ChangesetRange): readonly ChangesetRange[] {
     const entry = ours.entries.get(authorStream(range));
     const held = entry?.beyond.at(-1)?.last ?? entry?.head ?? 0;
-    return range.first > held ? [] : [{ ...range, last: Math.min(range.last, held) }];
+    return range.first > held || range.first <= (entry?.floor ?? 0) ? [] : [{ ...range, last: Math.min(range.last, held) }];
   }
 
   function pump(nowMs: number): void {

@@ -2,6 +2,10 @@
  * Peer view: what one peer claims to hold, and where that differs from what we hold. Kept up to
  * date entry by entry, so that nobody ever compares two whole vectors to learn about one change.
  *
+ * A fork shows in three ways: one head version under two hashes; a branch that we do not have; a run
+ * that does not follow what we hold. Then versions that we hold are asked for again, further and
+ * further back, until a run follows something that both hold (rule AE11).
+ *
  * @module
  */
 
@@ -10,19 +14,20 @@ import type { VectorMessage } from "../protocol/messages.ts";
 import {
   type AuthorStream,
   authorStream,
+  type ChangesetRange,
   countVersions,
+  mainOf,
   missingVersions,
   type VectorEntry,
   type VersionRange,
-  type VersionVector,
 } from "../protocol/version-vector.ts";
-import { createDigestedVector } from "./digest.ts";
+import { createDigestedVector, type DigestedVector } from "./digest.ts";
 
 /** How one author's stream differs. Counts are of versions. */
 interface Difference {
   readonly weLack: number;
   readonly itLacks: number;
-  /** The same head version under two hashes. */
+  /** Chains of one key that are not the same, although neither may lack a version. */
   readonly fork: boolean;
 }
 
@@ -38,6 +43,12 @@ export interface PeerView {
   readonly digest: () => string;
   /** Streams of which the peer claims something we lack. Those asked about last come last. */
   readonly lacking: () => Iterable<AuthorStream>;
+  /** Runs of this range were taken: what was asked for again is there. */
+  readonly gained: (range: ChangesetRange) => void;
+  /** A run of this range follows nothing we hold. @returns whether to ask from further back */
+  readonly walkBack: (range: ChangesetRange) => boolean;
+  /** Whether either of us has branches of this key's author. */
+  readonly isForked: (key: AuthorStream) => boolean;
   readonly askedAbout: (key: AuthorStream) => void;
   readonly missing: (key: AuthorStream) => readonly VersionRange[];
   readonly lacks: (key: AuthorStream) => number;
@@ -49,18 +60,20 @@ export interface PeerView {
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
 
-export function createPeerView(ours: VersionVector): PeerView {
+export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
   const differences = new Map<AuthorStream, Difference>();
   const lacking = new Set<AuthorStream>();
   const forks = new Set<AuthorStream>();
+  /** From which version on versions are asked for whether we hold them or not. */
+  const again = new Map<AuthorStream, { readonly first: number; readonly step: number }>();
   let known = false;
   let weLack = 0;
   let itLacks = 0;
 
   function compare(key: AuthorStream): void {
     const before = differences.get(key) ?? NOTHING;
-    const after = differenceOf(ours.get(key), theirs.entries.get(key));
+    const after = differenceOf(key);
     weLack += after.weLack - before.weLack;
     itLacks += after.itLacks - before.itLacks;
     if (after === NOTHING) differences.delete(key);
@@ -71,21 +84,90 @@ export function createPeerView(ours: VersionVector): PeerView {
     else forks.delete(key);
   }
 
+  const isForked = (key: AuthorStream): boolean => {
+    const main = mainOf(key);
+    return ours.branches.has(main) || theirs.branches.has(main);
+  };
+
+  /** Keys of all chains of the author. */
+  const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStream[] => {
+    const main = mainOf(key);
+    return [main, ...(vector.branches.get(main) ?? [])];
+  };
+
+  /** Who has the head has all that leads to it, on whichever chains. */
+  const holdsHead = (
+    vector: DigestedVector,
+    key: AuthorStream,
+    { head, headHash }: VectorEntry,
+  ): boolean =>
+    chainsOf(vector, key).some((each) => {
+      const entry = vector.entries.get(each);
+      return entry?.head === head && entry.headHash === headHash;
+    });
+
+  function missing(key: AuthorStream): readonly VersionRange[] {
+    const entry = theirs.entries.get(key);
+    if (entry === undefined) return [];
+    const isHeld = isForked(key) && entry.beyond.length === 0 && holdsHead(ours, key, entry);
+    if (isHeld) return [];
+    const lacked = missingVersions(ours.entries.get(key), entry);
+    const { first = entry.head + 1 } = again.get(key) ?? {};
+    if (first > entry.head) return lacked;
+    const rest = lacked.filter(({ first: from }) => from > entry.head);
+    return [{ first: Math.min(first, lacked[0]?.first ?? first), last: entry.head }, ...rest];
+  }
+
+  function differenceOf(key: AuthorStream): Difference {
+    const our = ours.entries.get(key);
+    const their = theirs.entries.get(key);
+    const isOther = our?.head !== their?.head || our?.headHash !== their?.headHash;
+    const isSameVersion = our !== undefined && our.head > 0 && our.head === their?.head;
+    const fork = isOther && (isSameVersion || isForked(key));
+    const weLack = countVersions(missing(key));
+    const isTheirs = our === undefined || (isForked(key) && holdsHead(theirs, key, our));
+    const itLacks = isTheirs ? 0 : countVersions(missingVersions(their, our));
+    return weLack === 0 && itLacks === 0 && !fork ? NOTHING : { weLack, itLacks, fork };
+  }
+
+  /** Where a claim shows a fork, what we hold of that chain may be of another one. */
+  function suspect(key: AuthorStream, entry: VectorEntry): void {
+    const our = ours.entries.get(key);
+    if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
+    if (entry.branch === undefined || our !== undefined) return;
+    for (const each of chainsOf(theirs, key)) {
+      const other = theirs.entries.get(each);
+      if (each === key || other === undefined) continue;
+      if (other.floor <= entry.floor && entry.floor < other.head) askFrom(each, entry.floor + 1);
+    }
+  }
+
+  function askFrom(key: AuthorStream, first: number): void {
+    const before = again.get(key);
+    if (before === undefined || before.first > first) again.set(key, { first, step: 1 });
+  }
+
   function claim({ part, entries }: VectorMessage): void {
     known = true;
     if (part === "first") {
       const before = [...theirs.entries.keys()];
       theirs.replace([]);
       for (const key of before) compare(key);
-      for (const key of ours.keys()) compare(key);
+      for (const key of ours.entries.keys()) compare(key);
     }
     for (const entry of entries) {
       const key = authorStream(entry);
       const room = theirs.entries.size < VECTOR_ENTRIES_PER_PEER_MAX;
       if (!room && !theirs.entries.has(key)) continue;
       theirs.set(key, entry);
-      compare(key);
+      suspect(key, entry);
+      compareAll(key);
     }
+  }
+
+  function compareAll(key: AuthorStream): void {
+    if (!isForked(key)) return compare(key);
+    for (const each of new Set([...chainsOf(ours, key), ...chainsOf(theirs, key)])) compare(each);
   }
 
   return {
@@ -93,37 +175,43 @@ export function createPeerView(ours: VersionVector): PeerView {
     claim,
     claimEqual: () => {
       known = true;
-      if (differences.size === 0 && theirs.entries.size === ours.size) return;
-      theirs.replace(ours);
+      if (differences.size === 0 && theirs.entries.size === ours.entries.size) return;
+      theirs.replace(ours.entries);
+      again.clear();
       for (const key of differences.keys()) compare(key);
     },
     oursChanged: (key) => {
-      if (known) compare(key);
+      if (known) compareAll(key);
     },
     digest: theirs.digest,
     lacking: () => lacking,
     askedAbout: (key) => {
       if (lacking.delete(key)) lacking.add(key);
     },
-    missing: (key) => {
-      const entry = theirs.entries.get(key);
-      return entry === undefined ? [] : missingVersions(ours.get(key), entry);
+    gained: (range) => {
+      const key = authorStream(range);
+      const asked = again.get(key);
+      if (asked === undefined || range.first > asked.first || range.last < asked.first) return;
+      const isWhole = range.last >= (theirs.entries.get(key)?.head ?? 0);
+      if (isWhole) again.delete(key);
+      else again.set(key, { ...asked, first: range.last + 1 });
+      compare(key);
     },
+    walkBack: (range) => {
+      const key = authorStream(range);
+      const { first, step } = again.get(key) ?? { first: range.first, step: 1 };
+      const lowest = (theirs.entries.get(key)?.floor ?? 0) + 1;
+      const next = Math.max(lowest, Math.min(first, range.first) - step);
+      if (next >= range.first) return false;
+      again.set(key, { first: next, step: 2 * step });
+      compare(key);
+      return true;
+    },
+    isForked,
+    missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),
     same: () => known && differences.size === 0,
     forks: () => [...forks],
   };
-}
-
-function differenceOf(ours: VectorEntry | undefined, theirs: VectorEntry | undefined): Difference {
-  const weLack = theirs === undefined ? 0 : countVersions(missingVersions(ours, theirs));
-  const itLacks = ours === undefined ? 0 : countVersions(missingVersions(theirs, ours));
-  const fork =
-    ours !== undefined &&
-    theirs !== undefined &&
-    ours.head > 0 &&
-    ours.head === theirs.head &&
-    ours.headHash !== theirs.headHash;
-  return weLack === 0 && itLacks === 0 && !fork ? NOTHING : { weLack, itLacks, fork };
 }

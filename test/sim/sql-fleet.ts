@@ -106,9 +106,9 @@ async function write({ db }: Replica, random: Random): Promise<void> {
 async function checkModel(replica: Replica): Promise<void> {
   const schema = await animals;
   const model: ModelTables = new Map();
-  for (const { site, stream, head } of await replica.vector()) {
-    for (let first: number | null = 1; first !== null;) {
-      const range = { site, stream, first, last: head };
+  for (const { floor, head, ...entry } of await replica.vector()) {
+    for (let first: number | null = floor + 1; first !== null;) {
+      const range = { ...entry, first, last: head };
       const { runs, next } = await replica.read(range, 1024 * 1024);
       for (const { payload } of runs.flatMap((run) => decodeRun(run).changesets)) {
         mergeIntoModel(model, decodePayload(payload));
