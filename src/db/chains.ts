@@ -130,13 +130,11 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
   for (const chain of readChains(engine, known)) place(put(chain));
 
   const find: Chains["find"] = (site, stream, version, hashPrefix) =>
-    byMain
-      .get(authorStream({ site, stream }))
-      ?.find((chain) => {
-        if (version <= chain.base) return false;
-        if (version > chain.head && !isBeyond(chain, version)) return false;
-        return readHash(engine, chain, version)?.startsWith(hashPrefix) === true;
-      });
+    byMain.get(authorStream({ site, stream }))?.find((chain) => {
+      if (version <= chain.base) return false;
+      if (version > chain.head && !isBeyond(chain, version)) return false;
+      return readHash(engine, chain, version)?.startsWith(hashPrefix) === true;
+    });
 
   const entryOf = (chain: Chain): VectorEntry => {
     const kept = entries.get(chain);
@@ -189,7 +187,10 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
       unsaved.clear();
     },
     takeChanged: () => {
-      const list = [...changed].map(entryOf);
+      // A branch of which nothing is released is nobody else's business.
+      const list = [...changed]
+        .map(entryOf)
+        .filter(({ branch, floor, head }) => branch === undefined || head > floor);
       changed.clear();
       return list;
     },

@@ -34,6 +34,7 @@ export function forkChain(
   hash: HeaderHash,
 ): Chain {
   dropBeyond(engine, chain);
+  state.chains.touch(chain);
   const rival = readHash(engine, chain, base.head + 1);
   if (rival === null) throw new RangeError("a fork needs two");
   if (rival < hash) return state.chains.addBranch(engine, chain, branchOf(hash), base);
@@ -77,6 +78,8 @@ function moveToBranch(
   chain.listed = Math.min(base.head, chain.listed);
   chain.released = Math.min(base.head, chain.released);
   if (isOwn) {
+    // A copy of this file released what was not released here.
+    if (state.released.head < base.head) state.released = base;
     state.chains.moveOwn(branch);
     writeMeta(engine, "own", BigInt(branch.author));
   }

@@ -121,7 +121,8 @@ export function trySettle(
 ): LogVerdict {
   const { header, headerHash } = changeset;
   const isFirst = chain.branch !== "" && header.version === chain.base + 1;
-  const missing = isFirst && !isSettled(state, chain.stream, baseOf(chain))
+  const missing =
+    isFirst && !isSettled(state, chain.stream, baseOf(chain))
       ? baseOf(chain)
       : header.dependencies.find((cause) => !isSettled(state, "data", cause));
   if (missing !== undefined) {

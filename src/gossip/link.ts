@@ -200,7 +200,9 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
   function heldOf(range: ChangesetRange): readonly ChangesetRange[] {
     const entry = ours.entries.get(authorStream(range));
     const held = entry?.beyond.at(-1)?.last ?? entry?.head ?? 0;
-    return range.first > held || range.first <= (entry?.floor ?? 0) ? [] : [{ ...range, last: Math.min(range.last, held) }];
+    return range.first > held || range.first <= (entry?.floor ?? 0)
+      ? []
+      : [{ ...range, last: Math.min(range.last, held) }];
   }
 
   function pump(nowMs: number): void {

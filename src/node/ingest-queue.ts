@@ -195,7 +195,8 @@ function asRun(bytes: Uint8Array, chain: Chain): ChangesetRun | MeshErrorCode {
   const author = publicKey ?? chain.authorOf(site);
   if (author === null) return "ERR_UNKNOWN_AUTHOR";
   const prefix = toHex(previousHashPrefix);
-  const previousHash = version === 1 ? ZERO_HASH : chain.findHash(site, stream, version - 1, prefix);
+  const previousHash =
+    version === 1 ? ZERO_HASH : chain.findHash(site, stream, version - 1, prefix);
   // On a branch that is not here, or a lie: the vectors will tell.
   if (previousHash === null) return "ERR_UNKNOWN_PREDECESSOR";
   return { stream, author, previousHash, changesets: [changeset] };

@@ -126,7 +126,11 @@ export function createSimNode(
           if (!isAlive()) return;
           for (const entry of change.entries) {
             const key = authorStream(entry);
-            if (entry.head < (heads.get(key) ?? 0))
+            // A fork moves what is above it to a branch.
+            const isForked = change.entries.some(
+              ({ site, branch }) => site === entry.site && branch !== undefined,
+            );
+            if (entry.head < (heads.get(key) ?? 0) && !isForked)
               throw new Error(`${device.id} went back in ${key}`);
             heads.set(key, entry.head);
           }

@@ -207,11 +207,13 @@ const cause = (byte: string) => ({
 });
 
 describe("headers, runs, rows", () => {
-  test("[W8] dependencies ascend, name each site once and never the author", () => {
+  test("[W8] dependencies ascend and name each changeset once", () => {
     expect(codeOf(decoded({ dependencies: [cause("10"), cause("30")] }))).toBe("accepted");
     refused(decoded({ dependencies: [cause("30"), cause("10")] }));
     refused(decoded({ dependencies: [cause("10"), cause("10")] }));
-    refused(decoded({ dependencies: [cause("20")] }));
+    const later = { ...cause("10"), version: cause("10").version + 1 };
+    expect(codeOf(decoded({ dependencies: [cause("10"), later] }))).toBe("accepted");
+    refused(decoded({ dependencies: [later, cause("10")] }));
     refused(decoded({ dependencies: [{ ...cause("10"), version: 0 }] }));
     const many = (count: number) =>
       Array.from({ length: count }, (_, i) => cause((0x40 + i).toString(16)));
@@ -272,7 +274,7 @@ describe("headers, runs, rows", () => {
     expect(() => encodeRun({ ...run, changesets: [] })).toThrow(RangeError);
     const encoded = encodeRun({ ...run, changesets: [one] });
     refused(() => decodeRun(bytes(...encoded.subarray(0, 66), 0)));
-    refused(() => decodeRun(bytes(2, ...encoded.subarray(1))));
+    refused(() => decodeRun(bytes(4, ...encoded.subarray(1))));
   });
 
   test("[W12] rows and cells ascend, liveness and cells agree", () => {
