@@ -182,7 +182,7 @@ function isSettled(
   const isHead = (chain: Chain): boolean =>
     chain.settled === version && chain.settledHash.startsWith(hash);
   if (chains.some(isHead)) return true;
-  if (!chains.some(({ settled }) => settled > version)) return false;
+  if (!chains.some((chain) => chain.settled > version)) return false;
   const chain = state.chains.find(site, stream, version, hash);
   return chain !== undefined && chain.settled >= version;
 }

@@ -166,6 +166,7 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       view.claimEqual();
       unsettled = 0;
     } else if (view.known() && view.digest() === digest) {
+      view.recheck();
       unsettled = 0;
     } else {
       offerFull(nowMs);

@@ -51,6 +51,8 @@ export interface PeerView {
   readonly isForked: (key: AuthorStream) => boolean;
   readonly askedAbout: (key: AuthorStream) => void;
   readonly missing: (key: AuthorStream) => readonly VersionRange[];
+  /** The digests differ still, although all claims are known: looks for forks once more. */
+  readonly recheck: () => void;
   readonly lacks: (key: AuthorStream) => number;
   readonly totals: () => { readonly weLack: number; readonly itLacks: number };
   /** Nothing is known to differ. */
@@ -59,6 +61,23 @@ export interface PeerView {
 }
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
+
+/** Keys of all chains of the author. */
+const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStream[] => {
+  const main = mainOf(key);
+  return [main, ...(vector.branches.get(main) ?? [])];
+};
+
+/** Who has the head has all that leads to it, on whichever chains. */
+const holdsHead = (
+  vector: DigestedVector,
+  key: AuthorStream,
+  { head, headHash }: VectorEntry,
+): boolean =>
+  chainsOf(vector, key).some((each) => {
+    const entry = vector.entries.get(each);
+    return entry?.head === head && entry.headHash === headHash;
+  });
 
 export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
@@ -89,23 +108,6 @@ export function createPeerView(ours: DigestedVector): PeerView {
     return ours.branches.has(main) || theirs.branches.has(main);
   };
 
-  /** Keys of all chains of the author. */
-  const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStream[] => {
-    const main = mainOf(key);
-    return [main, ...(vector.branches.get(main) ?? [])];
-  };
-
-  /** Who has the head has all that leads to it, on whichever chains. */
-  const holdsHead = (
-    vector: DigestedVector,
-    key: AuthorStream,
-    { head, headHash }: VectorEntry,
-  ): boolean =>
-    chainsOf(vector, key).some((each) => {
-      const entry = vector.entries.get(each);
-      return entry?.head === head && entry.headHash === headHash;
-    });
-
   function missing(key: AuthorStream): readonly VersionRange[] {
     const entry = theirs.entries.get(key);
     if (entry === undefined) return [];
@@ -124,15 +126,18 @@ export function createPeerView(ours: DigestedVector): PeerView {
     const isOther = our?.head !== their?.head || our?.headHash !== their?.headHash;
     const isSameVersion = our !== undefined && our.head > 0 && our.head === their?.head;
     const fork = isOther && (isSameVersion || isForked(key));
-    const weLack = countVersions(missing(key));
+    const lacked = countVersions(missing(key));
     const isTheirs = our === undefined || (isForked(key) && holdsHead(theirs, key, our));
-    const itLacks = isTheirs ? 0 : countVersions(missingVersions(their, our));
-    return weLack === 0 && itLacks === 0 && !fork ? NOTHING : { weLack, itLacks, fork };
+    const more = isTheirs ? 0 : countVersions(missingVersions(their, our));
+    const isNothing = lacked === 0 && more === 0 && !fork;
+    return isNothing ? NOTHING : { weLack: lacked, itLacks: more, fork };
   }
 
   /** Where a claim shows a fork, what we hold of that chain may be of another one. */
-  function suspect(key: AuthorStream, entry: VectorEntry): void {
+  function suspect(key: AuthorStream): void {
     const our = ours.entries.get(key);
+    const entry = theirs.entries.get(key);
+    if (entry === undefined) return;
     if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
     if (entry.branch === undefined || our !== undefined) return;
     for (const each of chainsOf(theirs, key)) {
@@ -155,14 +160,17 @@ export function createPeerView(ours: DigestedVector): PeerView {
       for (const key of before) compare(key);
       for (const key of ours.entries.keys()) compare(key);
     }
+    const keys: AuthorStream[] = [];
     for (const entry of entries) {
       const key = authorStream(entry);
       const room = theirs.entries.size < VECTOR_ENTRIES_PER_PEER_MAX;
       if (!room && !theirs.entries.has(key)) continue;
       theirs.set(key, entry);
-      suspect(key, entry);
-      compareAll(key);
+      keys.push(key);
     }
+    // Branches tell about the chains beside them: only when all are there.
+    for (const key of keys) suspect(key);
+    for (const key of keys) compareAll(key);
   }
 
   function compareAll(key: AuthorStream): void {
@@ -208,6 +216,11 @@ export function createPeerView(ours: DigestedVector): PeerView {
       return true;
     },
     isForked,
+    recheck: () => {
+      if (weLack > 0) return;
+      for (const key of forks) suspect(key);
+      for (const key of again.keys()) compareAll(key);
+    },
     missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),

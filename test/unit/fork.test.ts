@@ -126,11 +126,12 @@ async function carry(from: ReplicaDatabase, to: ReplicaDatabase): Promise<void> 
   }
 }
 
+const insert = (db: ReplicaDatabase, id: string) =>
+  db.exec("INSERT INTO animal (id, name) VALUES (?, 'x')", [id]);
+
 test("[L4] two copies of one profile go on writing, each on its branch, and nothing is lost", async () => {
   const storage = createMemoryStorage();
   let first = await openReplica(1, { storage });
-  const insert = (db: ReplicaDatabase, id: string) =>
-    db.exec("INSERT INTO animal (id, name) VALUES (?, 'x')", [id]);
   await insert(first, "before");
   await first.close();
   const copied = await copyStorage(storage);
