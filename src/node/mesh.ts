@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MeshError } from "../protocol/errors.ts";
+import { isMeshError, MeshError } from "../protocol/errors.ts";
 import { decodeInvite, encodeInvite, inviteLink, parseInviteLink } from "../protocol/genesis.ts";
 import type { Invite } from "../protocol/genesis.ts";
 import { INVITE_ADDRESSES_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
@@ -49,7 +49,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   const { replica, hub } = parts;
   let wanted: "online" | "offline" = (options.network ?? "on") === "on" ? "online" : "offline";
   const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
-  const report = await createMeshReport(replica, link, parts.clock);
+  const report = await createMeshReport(replica, link, parts.clock, hub);
 
   let turn: Promise<void> = Promise.resolve();
   let closing: Promise<void> | null = null;
@@ -68,7 +68,15 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   async function join(text: string): Promise<void> {
-    await bind(parts, parseInviteLink(text));
+    try {
+      await bind(parts, parseInviteLink(text));
+    } catch (error) {
+      // Another mesh's link is no bad one.
+      if (isMeshError(error, "ERR_INVITE_INVALID") || isMeshError(error, "ERR_SIGNATURE_INVALID")) {
+        report.refused(error.code);
+      }
+      throw error;
+    }
     if (wanted === "online") await link.again();
     await report.refresh();
   }
