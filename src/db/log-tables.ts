@@ -30,7 +30,14 @@ export const logStateOf = (value: number): LogState => {
 };
 
 /** `rowmesh_meta.value` by key. */
-export type MetaKey = "format" | "secret" | "mesh" | "invite" | "announced";
+export type MetaKey =
+  | "format"
+  | "secret"
+  | "mesh"
+  | "invite"
+  | "announced"
+  /** What the peer of that name is known to hold (`src/streams/peer-position.ts`). */
+  | `peer ${string}`;
 
 /** Author 1 is this replica. */
 export const OWN_AUTHOR = 1;

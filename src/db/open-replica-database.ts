@@ -12,7 +12,7 @@ import type { ChangesetRange } from "../protocol/version-vector.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { appendSome } from "./append.ts";
 import { changeEvents } from "./change-events.ts";
-import { type DatabaseFile, openDatabaseFile, writeMeta } from "./database-file.ts";
+import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { createLiveQueries } from "./live-query.ts";
 import { logAuthors, logCounts } from "./log-status.ts";
@@ -214,6 +214,9 @@ function createReplicaDatabase(
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    peerPosition: (name) => read((engine) => readMeta(engine, `peer ${name}`) as Uint8Array | null),
+    keepPeerPosition: (name, position) =>
+      mutex.run(() => file.transact((engine) => writeMeta(engine, `peer ${name}`, position))),
     counts: () => logCounts(state),
     authors: () => logAuthors(state),
     events: (eventsOptions = {}) =>

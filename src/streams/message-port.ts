@@ -1,0 +1,52 @@
+/**
+ * Streams over a `MessagePort`: between windows, workers and frames in browsers, between threads in
+ * Node (`node:worker_threads`).
+ *
+ * @module
+ */
+
+import { type Channel, syncOver, type SyncOptions, type SyncSession } from "./channel.ts";
+import type { Streams } from "./streams.ts";
+
+/** Both kinds of ports are one. */
+export interface StreamPort {
+  readonly postMessage: (message: unknown, transfer: ArrayBuffer[]) => void;
+  readonly addEventListener: (type: "message", listener: (event: MessageEvent) => void) => void;
+  readonly start: () => void;
+  readonly close: () => void;
+}
+
+/** Takes the port over. A port may not tell that its other end is gone: a close says so. */
+export function syncOverMessagePort(
+  streams: Streams,
+  port: StreamPort,
+  options: SyncOptions = {},
+): SyncSession {
+  return syncOver(streams, channelOf(port), options);
+}
+
+const CLOSED = null;
+
+const channelOf = (port: StreamPort): Channel => {
+  let state: "open" | "closed" = "open";
+  return {
+    send: (message) => {
+      // Moved when it fills its buffer; copied when it is a view.
+      const copy = message.slice();
+      port.postMessage(copy, [copy.buffer]);
+    },
+    listen: (onMessage, onClose) => {
+      port.addEventListener("message", ({ data }) => {
+        if (data instanceof Uint8Array) onMessage(data);
+        else onClose();
+      });
+      port.start();
+    },
+    close: () => {
+      if (state === "closed") return;
+      state = "closed";
+      port.postMessage(CLOSED, []);
+      port.close();
+    },
+  };
+};
