@@ -32,6 +32,7 @@ export type {
   OutboundPackage,
   OutboundStreamOptions,
   Packet,
+  StreamPeer,
   Streams,
 } from "./streams/streams.ts";
 export type { SqlRow, SqlValue } from "./protocol/values.ts";

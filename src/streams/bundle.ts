@@ -13,7 +13,7 @@ import { isMeshError, MeshError, type MeshErrorCode } from "../protocol/errors.t
 import { PACKAGE_BYTES_MAX, POSITION_BYTES_MAX } from "../protocol/limits.ts";
 import { decodePosition } from "../protocol/stream-packet.ts";
 import type { IngestOutcome } from "../seams.ts";
-import { assertMesh, boundMesh } from "./packet.ts";
+import { assertMesh, boundMesh, joinBytes } from "./packet.ts";
 import type {
   InboundStreamOptions,
   OutboundStreamOptions,
@@ -141,7 +141,7 @@ function chunkReader(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): 
       missing -= part.length;
       parts.push(part.slice());
     }
-    return joined(parts, count);
+    return joinBytes(parts, count);
   }
 
   async function sized(max: number): Promise<Uint8Array> {
@@ -168,16 +168,4 @@ function chunkReader(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): 
       await source.return?.();
     },
   };
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const [only] = parts;
-  if (parts.length === 1 && only !== undefined) return only;
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

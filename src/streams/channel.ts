@@ -30,7 +30,7 @@ export interface SyncOptions extends Pick<
   OutboundStreamOptions,
   "excludeSites" | "localOnly" | "bytesMax" | "signal"
 > {
-  /** Names the other end: what it holds is kept in the database under it. */
+  /** The other end's name: what it is known to hold is kept in the database under it. */
   readonly peer?: string;
 }
 
@@ -60,8 +60,8 @@ const MESSAGE_BYTES_MAX = PACKAGE_BYTES_MAX + 16;
 const MESSAGES_WAITING_MAX = 2 * CHANNEL_PACKAGES_MAX + 1;
 
 export function syncOver(streams: Streams, channel: Channel, options: SyncOptions): SyncSession {
-  const { peer, signal, ...outboundOptions } = options;
-  const inbound = streams.inboundStream(peer === undefined ? {} : { from: peer });
+  const { peer = {}, signal, ...outboundOptions } = options;
+  const inbound = streams.inboundStream({ from: peer });
   const stop = new AbortController();
   const unanswered = new Map<number, OutboundPackage>();
   const summary = { sent: 0, received: 0, refused: 0, code: null as MeshErrorCode | null };
@@ -70,9 +70,8 @@ export function syncOver(streams: Streams, channel: Channel, options: SyncOption
   let turn: Promise<void> = Promise.resolve();
   let sending: Promise<void> = Promise.resolve();
   let roomy: (() => void) | null = null;
-  let finish: () => void = () => undefined;
   const over = new Promise<void>((resolve) => {
-    finish = resolve;
+    stop.signal.addEventListener("abort", () => resolve());
   });
 
   function end(cause: unknown): void {
@@ -81,14 +80,13 @@ export function syncOver(streams: Streams, channel: Channel, options: SyncOption
     stop.abort();
     roomy?.();
     channel.close();
-    finish();
   }
   const close = (): void => end(null);
 
   async function send(since: Uint8Array): Promise<void> {
     const out = streams.outboundStream({
       ...outboundOptions,
-      ...(peer === undefined ? {} : { to: peer }),
+      to: peer,
       since,
       signal: stop.signal,
     });

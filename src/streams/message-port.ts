@@ -10,8 +10,8 @@ import type { Streams } from "./streams.ts";
 
 /** Both kinds of ports are one. */
 export interface StreamPort {
-  readonly postMessage: (message: unknown, transfer: ArrayBuffer[]) => void;
-  readonly addEventListener: (type: "message", listener: (event: MessageEvent) => void) => void;
+  readonly postMessage: (message: Uint8Array | null, transfer: ArrayBuffer[]) => void;
+  readonly addEventListener: (type: "message", listener: (event: unknown) => void) => void;
   readonly start: () => void;
   readonly close: () => void;
 }
@@ -36,7 +36,8 @@ const channelOf = (port: StreamPort): Channel => {
       port.postMessage(copy, [copy.buffer]);
     },
     listen: (onMessage, onClose) => {
-      port.addEventListener("message", ({ data }) => {
+      port.addEventListener("message", (event) => {
+        const { data } = event as { readonly data: unknown };
         if (data instanceof Uint8Array) onMessage(data);
         else onClose();
       });

@@ -99,13 +99,14 @@ async function takePackage(taking: Taking): Promise<TakenPackage> {
     const wanted = missing[(i + taking.turn) % missing.length] as ChangesetRange;
     const share = Math.min(PACKAGE_SHARE_BYTES, taking.bytesMax - bytes);
     const part = await store.read(wanted, share);
-    const size = part.runs.reduce((sum, { length }) => sum + length, 0);
-    const isFull =
-      bytes + size > taking.bytesMax || runs.length + part.runs.length > PACKAGE_RUNS_MAX;
-    if (runs.length > 0 && isFull) break;
-    bytes += size;
-    runs.push(...part.runs);
-    ranges.push(...part.runs.map(rangeOfRun));
+    for (const run of part.runs) {
+      // A reading ends with one changeset too many: read again for the next package.
+      const isFull = bytes + run.length > taking.bytesMax || runs.length === PACKAGE_RUNS_MAX;
+      if (runs.length > 0 && isFull) return { runs, ranges };
+      bytes += run.length;
+      runs.push(run);
+      ranges.push(rangeOfRun(run));
+    }
   }
   return { runs, ranges };
 }

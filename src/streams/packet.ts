@@ -31,3 +31,16 @@ export function boundMesh(store: StreamStore): MeshId {
 export function assertMesh(found: MeshId, expected: MeshId): void {
   if (found !== expected) throw new MeshError("ERR_WRONG_MESH", `the bytes are of mesh ${found}`);
 }
+
+/** The parts in order; `length` is their sum. One part is not copied. */
+export function joinBytes(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -18,6 +18,7 @@ import type {
   VersionRange,
 } from "../protocol/version-vector.ts";
 import type { StreamStore } from "../seams.ts";
+import type { StreamPeer } from "./streams.ts";
 import { createVersionSet, uniteRanges, type VersionSet } from "./version-set.ts";
 
 export interface PeerPosition {
@@ -35,21 +36,25 @@ export interface PeerPosition {
 
 export interface PeerPositions {
   /** @throws MeshError ERR_OPTION_INVALID */
-  readonly open: (name: string | undefined, mesh: MeshId) => Promise<PeerPosition>;
+  readonly open: (peer: StreamPeer | undefined, mesh: MeshId) => Promise<PeerPosition>;
 }
 
 export function createPeerPositions(store: StreamStore): PeerPositions {
-  const positions = new Map<string, Promise<PeerPosition>>();
+  const byName = new Map<string, Promise<PeerPosition>>();
+  const byObject = new WeakMap<object, PeerPosition>();
   return {
-    open: async (name, mesh) => {
-      if (name === undefined) return createPosition(async () => undefined);
-      assertName(name);
-      let position = positions.get(name);
-      if (position === undefined) {
-        position = load(store, name, mesh);
-        positions.set(name, position);
-        position.catch(() => positions.delete(name));
+    open: async (peer, mesh) => {
+      if (typeof peer !== "string") {
+        const unnamed = byObject.get(peer ?? {}) ?? createPosition(async () => undefined);
+        if (peer !== undefined) byObject.set(peer, unnamed);
+        return unnamed;
       }
+      assertName(peer);
+      const known = byName.get(peer);
+      if (known !== undefined) return known;
+      const position = load(store, peer, mesh);
+      byName.set(peer, position);
+      position.catch(() => byName.delete(peer));
       return position;
     },
   };

@@ -36,9 +36,15 @@ export interface OutboundPackage extends Packet {
   readonly ack: (receipt?: Uint8Array | string) => Promise<void>;
 }
 
+/**
+ * The other end. A name, 1 to 128 bytes: what is known of that end is kept in the database under it.
+ * Any object: known as long as the object lives, for ends that have no name.
+ */
+export type StreamPeer = string | object;
+
 export interface OutboundStreamOptions {
-  /** Names the other end: its position is kept in the database under it. Left out: kept nowhere. */
-  readonly to?: string;
+  /** Left out: nothing is known of the other end but `since`. */
+  readonly to?: StreamPeer;
   /** What the other end says it holds (`InboundStream.position`); replaces what was known of it. */
   readonly since?: Uint8Array | string;
   /** Authors left out. */
@@ -54,8 +60,8 @@ export interface OutboundStreamOptions {
 }
 
 export interface InboundStreamOptions {
-  /** Names the other end, as `to` does: what came from there is not sent back. */
-  readonly from?: string;
+  /** As `to`: what came from there is not sent back there. */
+  readonly from?: StreamPeer;
 }
 
 export interface AcceptedPackage {

@@ -15,7 +15,7 @@ export interface StreamSocket {
   readonly close: () => void;
   readonly addEventListener: (
     type: "open" | "message" | "close" | "error",
-    listener: (event: never) => void,
+    listener: (event: unknown) => void,
   ) => void;
 }
 
@@ -44,7 +44,8 @@ function channelOf(socket: StreamSocket): Channel {
       socket.addEventListener("open", () => {
         for (const message of early.splice(0)) send(message);
       });
-      socket.addEventListener("message", ({ data }: { readonly data: unknown }) => {
+      socket.addEventListener("message", (event) => {
+        const { data } = event as { readonly data: unknown };
         if (data instanceof ArrayBuffer) onMessage(new Uint8Array(data));
         else onClose();
       });
