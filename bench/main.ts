@@ -24,14 +24,7 @@ const HELP = `usage: npm run bench -- [--json] [--quick] [--only ${PARTS.join("|
   --quick    less of everything: to see that it runs, not to quote
   --only P   one part`;
 
-const { values } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    quick: { type: "boolean", default: false },
-    only: { type: "string" },
-    help: { type: "boolean", short: "h", default: false },
-  },
-});
+const values = readOptions();
 const only = PARTS.find((part) => part === values.only);
 if (values.help || (values.only !== undefined && only === undefined)) {
   console.log(HELP);
@@ -127,4 +120,20 @@ function thousands(value: number): string {
 
 function rounded(value: number): number {
   return Math.round(value * 1_000) / 1_000;
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        json: { type: "boolean", default: false },
+        quick: { type: "boolean", default: false },
+        only: { type: "string" },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}; see npm run bench -- --help`);
+    process.exit(2);
+  }
 }

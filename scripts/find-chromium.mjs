@@ -37,6 +37,7 @@ const USUAL_PLACES = [
 ];
 
 const VERSION_TIMEOUT_MS = 30_000;
+const DOWNLOAD_TIMEOUT_MS = 180_000;
 const INSTALL_TIMEOUT_MS = 600_000;
 
 const ADVICE = `No Chromium, Chrome or Edge was found, and none could be installed.
@@ -81,16 +82,38 @@ function runs(path) {
 function install() {
   const root = fileURLToPath(new URL("..", import.meta.url));
   const playwright = join(root, "node_modules/playwright/cli.js");
-  const commands = [{ command: process.execPath, args: [playwright, "install", "chromium"] }];
+  const attempts = [
+    {
+      timeout: DOWNLOAD_TIMEOUT_MS,
+      commands: [[process.execPath, playwright, "install", "chromium"]],
+    },
+  ];
   if (process.getuid?.() === 0 && existsSync("/etc/debian_version")) {
-    commands.push({ command: "apt-get", args: ["install", "-y", "chromium"] });
+    // A new machine knows no packages before its first update.
+    const commands = [
+      ["apt-get", "update"],
+      ["apt-get", "install", "-y", "chromium"],
+    ];
+    attempts.push({ timeout: INSTALL_TIMEOUT_MS, commands });
   }
-  for (const { command, args } of commands) {
-    process.stderr.write(`no Chromium found; trying: ${command} ${args.join(" ")}\n`);
-    // What it prints must not mix with the one line of JSON that callers promise on stdout.
-    spawnSync(command, args, { stdio: ["ignore", 2, 2], timeout: INSTALL_TIMEOUT_MS });
+  for (const { timeout, commands } of attempts) {
+    for (const [command, ...args] of commands) {
+      process.stderr.write(`no Chromium found; trying: ${command} ${args.join(" ")}\n`);
+      // What it prints must not mix with the one line of JSON that callers promise on stdout.
+      spawnSync(command, args, { stdio: ["ignore", 2, 2], timeout });
+    }
     const found = firstThatRuns();
     if (found !== null) return found;
   }
   throw new Error(ADVICE);
+}
+
+// `node scripts/find-chromium.mjs`: once, before many tests look for it at the same time.
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    process.stdout.write(`${findChromium()}\n`);
+  } catch (error) {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  }
 }

@@ -1,10 +1,7 @@
 /**
  * Runs simulated histories over real databases and reports on them.
  *
- *   npm run sim -- [--seeds 1000] [--first 1] [--logs] [--json]
- *
- * `--logs` uses bare logs instead of databases (faster). The last line is JSON with `--json`, else
- * words. Exits 1 when a history failed.
+ * `npm run sim -- --help` says how.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -12,14 +9,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "1000" },
-    first: { type: "string", default: "1" },
-    logs: { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-  },
-});
+const HELP = `usage: npm run sim -- [options]
+
+Runs simulated histories over real databases.
+
+  --seeds N   how many histories (default 1000)
+  --first N   the first seed (default 1)
+  --logs      bare logs instead of databases: faster
+  --json      end with one line of JSON
+
+exit codes: 0 all agreed, 1 a history failed, 2 usage`;
+
+const values = readOptions();
+if (values.help) {
+  process.stdout.write(`${HELP}\n`);
+  process.exit(0);
+}
 const seeds = Number(values.seeds);
 const first = Number(values.first);
 if (!Number.isSafeInteger(seeds) || seeds < 1 || !Number.isSafeInteger(first) || first < 0) {
@@ -96,3 +101,20 @@ process.stdout.write(
     : `${report.passed} of ${seeds} histories agreed; first failure: ${report.firstFailure ?? "none"}\n`,
 );
 process.exitCode = report.failed === 0 ? 0 : 1;
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        seeds: { type: "string", default: "1000" },
+        first: { type: "string", default: "1" },
+        logs: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`sim: ${error.message}; see npm run sim -- --help\n`);
+    process.exit(2);
+  }
+}

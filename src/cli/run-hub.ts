@@ -26,12 +26,16 @@ export async function runHub(options: HubOptions): Promise<never> {
   const stopReporting = options.output === "text" ? reportPeers(hub.mesh) : () => {};
   await stopRequested;
   stopReporting();
-  if (options.output === "text")
-    print(`stopping; refused ${hub.server.refusedRequests()} requests`);
+  if (options.output === "text") sayRefusals(hub.mesh.status());
   await closeHub(hub);
   // Everything is closed but the native WebRTC listener, which stays until the process ends
   // (webrtc-direct-shutdown.ts).
   return process.exit(EXIT_OK);
+}
+
+function sayRefusals({ refusals }: MeshStatus): void {
+  print(refusals.length === 0 ? "stopping; nothing was refused" : "stopping; refused:");
+  for (const { code, count, remedy } of refusals) print(`  ${count} × ${code}: ${remedy}`);
 }
 
 interface Hub {
@@ -66,7 +70,7 @@ async function openHub(options: HubOptions): Promise<Hub> {
   let mesh: Mesh | null = null;
   try {
     await tryPorts(options.host, options.ports);
-    mesh = await openMesh(options);
+    mesh = await openMesh(options, server);
     const invite = bestFirst(parseInviteLink(await mesh.invite()));
     ready.invite = invite;
     const hosts = urlHosts(options.host, networkInterfaces());
@@ -99,7 +103,10 @@ async function openServer(
 }
 
 /** The first run founds the mesh; a later one finds it in the replica. */
-async function openMesh({ data, name, host, ports }: HubOptions): Promise<Mesh> {
+async function openMesh(
+  { data, name, host, ports }: HubOptions,
+  server: SiteServer,
+): Promise<Mesh> {
   const deviceName = name ?? hostname();
   return openHubMesh(
     { name: REPLICA_NAME, storage: { directory: data }, deviceName },
@@ -107,6 +114,10 @@ async function openMesh({ data, name, host, ports }: HubOptions): Promise<Mesh> 
       meshName: deviceName,
       listen: listenAddresses(host, ports),
       certificate: await loadOrCreateCertificate(data),
+      refusals: () => {
+        const requests = server.refusedRequests();
+        return new Map(requests === 0 ? [] : [["ERR_REQUEST_INVALID", requests]]);
+      },
     },
   );
 }

@@ -25,14 +25,31 @@ export async function rebuildTables(
   storage: Storage,
   wasm: WebAssembly.Module,
 ): Promise<void> {
-  const { schema, file } = state;
+  const { file } = state;
   await file.recover();
   const generation = storage.generation() + 1;
   await storage.discard(generation);
+  try {
+    await writeFresh(state, storage, wasm, generation);
+  } catch (error) {
+    // On a full disk what was written of it would stand in the way of everything else.
+    await storage.discard(generation).catch(() => undefined);
+    throw error;
+  }
+  await file.switchTo(generation);
+  reloadState(state);
+}
+
+async function writeFresh(
+  { schema, file, signer }: ReplicaState,
+  storage: Storage,
+  wasm: WebAssembly.Module,
+  generation: number,
+): Promise<void> {
   let fresh = await openGeneration(storage, wasm, generation);
   try {
     const secret = readMeta(file.engine(), "secret");
-    installIdentity(fresh, secret as Uint8Array, state.signer);
+    installIdentity(fresh, secret as Uint8Array, signer);
     fresh.close();
     // Where COMMIT alone is not durable, opening reads what is.
     await storage.commit();
@@ -47,8 +64,6 @@ export async function rebuildTables(
     fresh.close();
   }
   await storage.commit();
-  await file.switchTo(generation);
-  reloadState(state);
 }
 
 async function installFresh(

@@ -74,6 +74,9 @@ const LITERAL =
 const UNSTEADY =
   /^(?:current_time|current_date|current_timestamp|date|time|datetime|julianday|unixepoch|strftime|timediff|random|randomblob|changes|total_changes|last_insert_rowid|sqlite_\w+|crsql_\w+|load_extension|match|regexp)$/;
 
+/** How a part of the parentheses begins that defines no column. */
+const TABLE_CONSTRAINT = /^(?:constraint|primary|check|unique|foreign)$/;
+
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** Remembers the SQL made for each table: making it takes as long as running it. */
@@ -145,7 +148,7 @@ function checkIndex(scratch: Engine, sql: string, tokens: readonly DdlToken[]): 
       "only CREATE TABLE name (…) STRICT and CREATE INDEX name ON …; a UNIQUE index would hide rows of other devices: make what must be unique the primary key",
     );
   }
-  assertName("index", name);
+  assertName("index ", sql, name);
   const owned = tokens.find((token) => UNSTEADY.test(token.text));
   if (owned !== undefined) throw invalid(`index ${name.text}`, `no ${owned.text} in an index`);
   runInScratch(scratch, `index ${name.text}`, sql, tokens);
@@ -157,7 +160,7 @@ function checkTable(scratch: Engine, sql: string, tokens: readonly DdlToken[]): 
   if (create?.text !== "create" || name === undefined || open?.text !== "(") {
     throw invalid(sql.slice(0, 60), "write CREATE TABLE name (…) STRICT, without IF NOT EXISTS");
   }
-  assertName("table", name);
+  assertName("table ", sql, name);
   const table = name.text;
   assertWords(table, tokens, sql);
   const checks = checksByColumn(table, sql, tokens);
@@ -266,12 +269,14 @@ function cellColumn(
   return cell;
 }
 
-function assertName(kind: string, token: DdlToken): void {
-  const where = `${kind} ${token.text}`;
-  if (token.type !== "word" || !NAME.test(token.text)) {
-    throw invalid(where, "names are written without quotes, from a-z, 0-9 and _");
+function assertName(kind: string, sql: string, { type, start, end }: DdlToken): void {
+  // As written: where SQLite keeps capitals, cr-sqlite and the rules of a column would not find it.
+  const name = sql.slice(start, end);
+  const where = `${kind}${name}`;
+  if (type !== "word" || !NAME.test(name)) {
+    throw invalid(where, "names are written without quotes, from a-z (no capitals), 0-9 and _");
   }
-  if (/crsql|^rowmesh_|^sqlite_/.test(token.text)) {
+  if (/crsql|^rowmesh_|^sqlite_/.test(name)) {
     throw invalid(
       where,
       "names with crsql, and those beginning with rowmesh_ or sqlite_, are taken",
@@ -290,14 +295,26 @@ const REFUSED_WORDS: Readonly<Record<string, string>> = {
 };
 
 function assertWords(table: string, tokens: readonly DdlToken[], sql: string): void {
+  for (const token of tokens) {
+    const why = token.type === "word" ? REFUSED_WORDS[token.text] : undefined;
+    if (why !== undefined) throw invalid(placeOf(table, tokens, token), why);
+  }
   // cr-sqlite looks for the word anywhere, comments included.
   if (/autoincrement/i.test(sql)) {
-    throw invalid(`table ${table}`, REFUSED_WORDS["autoincrement"] as string);
+    throw invalid(
+      `table ${table}`,
+      "cr-sqlite takes the word AUTOINCREMENT amiss, also in comments",
+    );
   }
-  for (const { type, text } of tokens) {
-    const why = type === "word" ? REFUSED_WORDS[text] : undefined;
-    if (why !== undefined) throw invalid(`table ${table}`, why);
-  }
+}
+
+/** The column whose definition the token is part of, or the table. */
+function placeOf(table: string, tokens: readonly DdlToken[], token: DdlToken): string {
+  const part = partsInParentheses(tokens, 3).parts.find((tokensOf) => tokensOf.includes(token));
+  const first = part?.[0]?.text ?? "";
+  return part === undefined || TABLE_CONSTRAINT.test(first)
+    ? `table ${table}`
+    : `column ${table}.${first}`;
 }
 
 /** The CHECKs of each column, after refusing those that look beyond it. */
@@ -307,9 +324,9 @@ function checksByColumn(
   tokens: readonly DdlToken[],
 ): ReadonlyMap<string, readonly string[]> {
   const { parts } = partsInParentheses(tokens, 3);
-  const constraint = /^(?:constraint|primary|check)$/;
-  const definitions = parts.filter((part) => !constraint.test(part[0]?.text ?? ""));
-  for (const [name] of definitions) if (name !== undefined) assertName(`column ${table}.`, name);
+  const definitions = parts.filter((part) => !TABLE_CONSTRAINT.test(part[0]?.text ?? ""));
+  for (const [name] of definitions)
+    if (name !== undefined) assertName(`column ${table}.`, sql, name);
   const names = definitions.map((part) => part[0]?.text ?? "");
   for (const part of parts.filter((other) => !definitions.includes(other))) {
     if (part.some(({ text }) => text === "check")) {
@@ -372,6 +389,12 @@ function assertCheckAlone(
   }
 }
 
+/** To what SQLite says by itself. */
+const FIXES: readonly (readonly [RegExp, string])[] = [
+  [/datatype/, ": a STRICT column is INTEGER, REAL, TEXT, BLOB or ANY"],
+  [/syntax error/, ": check the spelling there, and that no name is a keyword of SQL"],
+];
+
 function runInScratch(
   scratch: Engine,
   where: string,
@@ -385,7 +408,9 @@ function runInScratch(
   try {
     scratch.exec(sql);
   } catch (cause) {
-    throw invalid(where, cause instanceof Error ? cause.message : "SQLite refuses it", cause);
+    const why = cause instanceof Error ? cause.message : "SQLite refuses it";
+    const fix = FIXES.find(([pattern]) => pattern.test(why))?.[1] ?? "";
+    throw invalid(where, `${why}${fix}`, cause);
   }
 }
 

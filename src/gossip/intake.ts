@@ -13,7 +13,7 @@ import type { Emit } from "./effect.ts";
 const ENOUGH_BYTES = 4 * WANT_BYTES_MAX;
 
 /** Empty outcomes: the store failed, nothing is known. */
-export type Ingested = (outcomes: readonly IngestOutcome[], nowMs: number) => void;
+type Ingested = (outcomes: readonly IngestOutcome[], nowMs: number) => void;
 
 export interface Intake {
   /** Room for a whole run. Half-received ones never take more than half of it. */

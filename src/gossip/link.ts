@@ -61,7 +61,7 @@ const VECTOR_MS = 50;
 const FULL_MIN_MS = 2_000;
 const FULL_MAX_MS = 60_000;
 
-export type LinkState =
+type LinkState =
   | { readonly type: "greeting" }
   | { readonly type: "open"; readonly hello: HelloMessage }
   /** Of another mesh: nothing it says is read. */

@@ -24,7 +24,7 @@ import type { PeerId } from "../protocol/ids.ts";
 import { CANDIDATE_RELAYS_MAX, CANDIDATES_MAX } from "../protocol/limits.ts";
 import type { Random } from "../seams.ts";
 
-export const DEGREE_MIN = 4;
+const DEGREE_MIN = 4;
 export const DEGREE_TARGET = 8;
 export const DEGREE_MAX = 12;
 /** Two peers that dial each other at once end with two connections. */

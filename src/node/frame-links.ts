@@ -41,7 +41,7 @@ export interface FrameLinksOptions {
   readonly onBroken: (peer: PeerId, code: MeshErrorCode) => void;
 }
 
-export interface FrameLink {
+interface FrameLink {
   readonly frames: FrameStream;
   readonly connection: Connection;
   readonly kind: LinkKind;

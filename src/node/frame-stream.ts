@@ -28,7 +28,7 @@ import {
 /** Silence is measured in ticks, not in time: see the module doc. */
 export const HEARTBEAT_TICK_MS = 1_000;
 /** Silent ticks after which a link is dead: noticed in 4 to 5 s. libp2p alone takes 7 to 10. */
-export const SILENT_TICKS_MAX = 4;
+const SILENT_TICKS_MAX = 4;
 
 /** Why a stream ended. */
 export type FrameStreamEnd =

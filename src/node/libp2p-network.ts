@@ -15,7 +15,6 @@ import type { Connection, Libp2p, PrivateKey } from "@libp2p/interface";
 import { noise } from "@libp2p/noise";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { ping } from "@libp2p/ping";
-import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p, type Libp2pOptions } from "libp2p";
 import { MeshError, type MeshErrorCode } from "../protocol/errors.ts";
@@ -43,6 +42,7 @@ import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
 import { createPeerStanding, type PeerStanding } from "./peer-standing.ts";
 import { loadTransportPlan, type TransportPlan } from "./transports.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
+import { yamuxThatEndsQuietly } from "./yamux-window-update.ts";
 
 export interface Libp2pNetworkOptions {
   /** The author's Ed25519 seed, 32 bytes: the peer id is made from it. */
@@ -264,7 +264,7 @@ function libp2pOptions(
     transports: plan.transports,
     peerDiscovery: plan.peerDiscovery,
     connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
+    streamMuxers: [yamuxThatEndsQuietly()],
     // The default refuses private addresses and ws://: a LAN has no others.
     connectionGater: { denyDialMultiaddr: () => false, ...gater },
     connectionManager: {

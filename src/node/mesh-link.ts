@@ -6,7 +6,7 @@
  */
 
 import type { ReplicationStatus } from "../gossip/replication.ts";
-import { MeshError } from "../protocol/errors.ts";
+import { MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import { decodeInvite } from "../protocol/genesis.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import type { Clock, NetworkPeer, Random } from "../seams.ts";
@@ -27,6 +27,8 @@ export interface HubSettings {
   /** Multiaddrs to listen on. */
   readonly listen: readonly string[];
   readonly certificate: WebrtcCertificate;
+  /** What its other doors have refused so far, for the status. */
+  readonly refusals?: () => ReadonlyMap<MeshErrorCode, number>;
 }
 
 export interface MeshLinkOptions extends Pick<OpenMeshOptions, "gossip" | "deviceName"> {
@@ -51,6 +53,8 @@ export interface MeshLink {
   readonly close: () => Promise<void>;
   /** Null while offline. */
   readonly replication: () => ReplicationStatus | null;
+  /** Of this link and of all before it. */
+  readonly refusals: () => ReadonlyMap<MeshErrorCode, number>;
   readonly peers: () => readonly NetworkPeer[];
   readonly roundTripMs: (peer: PeerId) => number | null;
   /** Where others can dial this peer. */
@@ -61,6 +65,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   let link: { readonly network: Libp2pNetwork; readonly drive: Drive } | null = null;
   let turn: Promise<void> = Promise.resolve();
   let closed = false;
+  let refusedBefore: ReadonlyMap<MeshErrorCode, number> = new Map();
 
   function inTurn(run: () => Promise<void>): Promise<void> {
     const result = turn.then(run);
@@ -80,6 +85,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   async function down(): Promise<void> {
     if (link === null) return;
     const { network, drive: running } = link;
+    refusedBefore = sumCounts(refusedBefore, running.status().refusals);
     link = null;
     await running.stop();
     await network.stop();
@@ -95,10 +101,22 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
       return inTurn(down);
     },
     replication: () => link?.drive.status() ?? null,
+    refusals: () => sumCounts(refusedBefore, link?.drive.status().refusals ?? new Map()),
     peers: () => link?.network.links() ?? [],
     roundTripMs: (peer) => link?.network.roundTripMs(peer) ?? null,
     addresses: () => link?.network.addresses() ?? [],
   };
+}
+
+/** Counts by code, added up. */
+export function sumCounts(
+  ...maps: readonly ReadonlyMap<MeshErrorCode, number>[]
+): ReadonlyMap<MeshErrorCode, number> {
+  const sum = new Map<MeshErrorCode, number>();
+  for (const map of maps) {
+    for (const [code, count] of map) sum.set(code, (sum.get(code) ?? 0) + count);
+  }
+  return sum;
 }
 
 async function connect(
@@ -114,7 +132,7 @@ async function connect(
     gossip,
     listen: hub?.listen ?? [],
     certificate: hub?.certificate ?? null,
-    discovery: hub === null ? "off" : "mdns",
+    discovery: discoveryOf(hub),
     relay: hub === null ? DEVICE_RELAY_LIMITS : HUB_RELAY_LIMITS,
     clock,
     random,
@@ -136,3 +154,9 @@ async function connect(
     throw error;
   }
 }
+
+/** A hub that listens on this machine only has nothing to call out to the LAN. */
+const discoveryOf = (hub: HubSettings | null): "mdns" | "off" =>
+  hub === null || hub.listen.every((address) => LOOPBACK.test(address)) ? "off" : "mdns";
+
+const LOOPBACK = /^\/ip4\/127\.|^\/ip6\/::1\//;

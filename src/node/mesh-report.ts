@@ -6,10 +6,11 @@
  */
 
 import { digestOf } from "../gossip/digest.ts";
+import type { MeshErrorCode } from "../protocol/errors.ts";
 import { authorStream } from "../protocol/version-vector.ts";
 import type { Clock } from "../seams.ts";
 import type { MeshStatus } from "./api.ts";
-import type { MeshLink } from "./mesh-link.ts";
+import { type HubSettings, type MeshLink, sumCounts } from "./mesh-link.ts";
 import { meshStatus, NO_NETWORK } from "./mesh-status.ts";
 import type { Replica } from "./replica.ts";
 import { createStatusFeed, type StatusFeed } from "./status-feed.ts";
@@ -17,16 +18,20 @@ import { createStatusFeed, type StatusFeed } from "./status-feed.ts";
 export interface MeshReport extends StatusFeed<MeshStatus> {
   /** Reads the replica's part. Resolves when it is at least as new as this call. */
   readonly refresh: () => Promise<void>;
+  /** Counts what the app was refused. */
+  readonly refused: (code: MeshErrorCode) => void;
 }
 
 export async function createMeshReport(
   replica: Replica,
   link: MeshLink,
   clock: Clock,
+  hub: HubSettings | null,
 ): Promise<MeshReport> {
   let report = await replica.report();
   let digest = await digestOfLog(replica);
   let state: "open" | "stopped" = "open";
+  const refused = new Map<MeshErrorCode, number>();
   let underWay: Promise<void> | null = null;
   let next: Promise<void> | null = null;
 
@@ -37,6 +42,7 @@ export async function createMeshReport(
       online: link.replication() !== null,
       report,
       replication: link.replication() ?? { ...NO_NETWORK, digest },
+      refusals: sumCounts(link.refusals(), refused, hub?.refusals?.() ?? new Map()),
       links: link.peers(),
       roundTripMs: link.roundTripMs,
       nowMs: clock.nowMs(),
@@ -74,6 +80,10 @@ export async function createMeshReport(
   return {
     ...feed,
     refresh,
+    refused: (code) => {
+      refused.set(code, (refused.get(code) ?? 0) + 1);
+      feed.changed();
+    },
     stop: () => {
       state = "stopped";
       stopListening();

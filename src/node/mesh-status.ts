@@ -21,7 +21,12 @@ export interface StatusSources {
   readonly online: boolean;
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly report: ReplicaReport;
-  readonly replication: Omit<ReplicationStatus, "offered" | "intakeBytes" | "duplicates">;
+  readonly replication: Omit<
+    ReplicationStatus,
+    "offered" | "intakeBytes" | "duplicates" | "refusals"
+  >;
+  /** What was refused, but for what the log counts. */
+  readonly refusals: ReadonlyMap<MeshErrorCode, number>;
   readonly links: readonly NetworkPeer[];
   readonly roundTripMs: (peer: PeerId) => number | null;
   /** Of the clock that the replication's events carry. */
@@ -33,7 +38,7 @@ export function meshStatus(sources: StatusSources): MeshStatus {
   const { counts } = report;
   const peers = peerStatuses(sources);
   const { held, parked, parkedCode } = counts;
-  const refusals = refusalsOf(counts, replication.refusals);
+  const refusals = refusalsOf(counts, sources.refusals);
   const forks = forksOf(counts, replication.forks);
   const linked = peers.filter(({ link }) => link !== "relayed" && link !== "none");
   const waiting = {
@@ -120,10 +125,10 @@ function shownName(name: string | null): string | null {
 
 function refusalsOf(
   counts: LogCounts,
-  fromPeers: ReadonlyMap<MeshErrorCode, number>,
+  elsewhere: ReadonlyMap<MeshErrorCode, number>,
 ): MeshStatus["refusals"] {
   const countByCode = new Map(counts.refusedByCode);
-  for (const [code, count] of fromPeers) {
+  for (const [code, count] of elsewhere) {
     // The log's own count includes what peers sent; frames are counted by replication only.
     countByCode.set(code, Math.max(count, countByCode.get(code) ?? 0));
   }
@@ -177,5 +182,4 @@ export const NO_NETWORK: StatusSources["replication"] = {
   peers: [],
   missing: 0,
   forks: [],
-  refusals: new Map(),
 };

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MeshError } from "../protocol/errors.ts";
+import { isMeshError, MeshError } from "../protocol/errors.ts";
 import { decodeInvite, encodeInvite, inviteLink, parseInviteLink } from "../protocol/genesis.ts";
 import type { Invite } from "../protocol/genesis.ts";
 import { INVITE_ADDRESSES_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
@@ -50,7 +50,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   const { replica, hub } = parts;
   let wanted: "online" | "offline" = (options.network ?? "on") === "on" ? "online" : "offline";
   const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
-  const report = await createMeshReport(replica, link, parts.clock);
+  const report = await createMeshReport(replica, link, parts.clock, hub);
 
   const { close: closeStreams, ...streams } = createStreams(replica, replica.keys.siteId);
   let turn: Promise<void> = Promise.resolve();
@@ -70,7 +70,15 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   async function join(text: string): Promise<void> {
-    await bind(parts, parseInviteLink(text));
+    try {
+      await bind(parts, parseInviteLink(text));
+    } catch (error) {
+      // Another mesh's link is no bad one.
+      if (isMeshError(error, "ERR_INVITE_INVALID") || isMeshError(error, "ERR_SIGNATURE_INVALID")) {
+        report.refused(error.code);
+      }
+      throw error;
+    }
     if (wanted === "online") await link.again();
     await report.refresh();
   }
@@ -89,8 +97,8 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   try {
-    if (hub !== null && replica.binding() === null) await found();
-    else if (options.join !== undefined) await join(options.join);
+    if (options.join !== undefined) await join(options.join);
+    else if (hub !== null && replica.binding() === null) await found();
     else if (wanted === "online") await link.up();
   } catch (error) {
     await link.close();

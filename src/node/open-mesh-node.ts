@@ -36,7 +36,7 @@ async function openPeer(options: OpenMeshOptions, hub: HubSettings | null): Prom
 }
 
 /** The replica alone, without a network: for tools and tests. */
-export async function openReplicaInNode(
+async function openReplicaInNode(
   { name, storage = "auto", schema }: Pick<OpenMeshOptions, "name" | "storage" | "schema">,
   ed25519: Parameters<typeof openReplica>[0]["ed25519"],
 ): Promise<Replica> {

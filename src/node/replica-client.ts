@@ -28,7 +28,9 @@ export async function openReplicaInWorker(
   request: ReplicaRequest,
 ): Promise<Replica> {
   carryMeshErrors();
-  const host: RemoteReplicaHost = wrap<ReplicaHost>(worker);
+  const remote: RemoteReplicaHost = wrap<ReplicaHost>(worker);
+  let closed = false;
+  const host = refusing(remote, () => closed);
   const died = workerDeath(worker);
   try {
     const opened = await Promise.race([host.open(request), died]);
@@ -65,8 +67,9 @@ export async function openReplicaInWorker(
       rebuild: () => host.rebuild(),
       close: async () => {
         listeners.clear();
-        await host.close();
-        host[releaseProxy]();
+        closed = true;
+        await remote.close();
+        remote[releaseProxy]();
         worker.terminate();
       },
     };
@@ -75,6 +78,15 @@ export async function openReplicaInWorker(
     throw error;
   }
 }
+
+/** Nobody would answer once the worker has ended: calls made from `closed` on fail here. */
+const refusing = (remote: RemoteReplicaHost, closed: () => boolean): RemoteReplicaHost =>
+  new Proxy(remote, {
+    get: (target, name): unknown => (closed() ? refuseClosed : Reflect.get(target, name)),
+  });
+
+const refuseClosed = (): Promise<never> =>
+  Promise.reject(new MeshError("ERR_CLOSED", "the database is closed"));
 
 /** Rejects when the worker's script cannot be loaded or throws while it starts. */
 function workerDeath(worker: Worker): Promise<never> {
@@ -144,21 +156,39 @@ function databaseOver(host: RemoteReplicaHost): MeshDatabase {
   };
 }
 
+/** A statement inside a transaction has its turn already: its signal is looked at once. */
 const runnerOver = (tx: Remote<TransactionHost>): SqlRunner => ({
-  exec: (sql, params = []) => tx.exec(sql, params),
-  query: async <Row extends SqlRow>(sql: string, params: Parameters<SqlRunner["query"]>[1] = []) =>
-    (await tx.query(sql, params)) as Row[],
-  execMany: (sql, paramRows) => tx.execMany(sql, paramRows),
+  exec: async (sql, params = [], options = {}) => {
+    assertNotAborted(options);
+    return tx.exec(sql, params);
+  },
+  query: async <Row extends SqlRow>(
+    sql: string,
+    params: Parameters<SqlRunner["query"]>[1] = [],
+    options: QueryOptions = {},
+  ) => {
+    assertNotAborted(options);
+    return (await tx.query(sql, params)) as Row[];
+  },
+  execMany: async (sql, paramRows, options = {}) => {
+    assertNotAborted(options);
+    return tx.execMany(sql, paramRows);
+  },
 });
+
+function assertNotAborted({ signal }: QueryOptions): void {
+  if (signal?.aborted === true) throw new MeshError("ERR_ABORTED", "aborted before it began");
+}
 
 async function abortable<T>(
   host: RemoteReplicaHost,
-  { signal }: QueryOptions,
+  options: QueryOptions,
   run: (call: CallId) => Promise<T>,
 ): Promise<T> {
-  if (signal?.aborted === true) throw new MeshError("ERR_ABORTED", "aborted before it began");
+  assertNotAborted(options);
+  const { signal } = options;
   const call = nextCall++;
-  const abort = (): void => void host.abort(call);
+  const abort = (): void => void host.abort(call).catch(() => undefined);
   signal?.addEventListener("abort", abort, { once: true });
   try {
     return await run(call);
@@ -187,16 +217,19 @@ async function* eventsOver(
   { since = 0, signal }: EventsOptions = {},
 ): AsyncGenerator<ChangeEvent, undefined> {
   const call = nextCall++;
-  await host.eventsOpen(call, since);
-  const close = (): void => void host.eventsClose(call);
+  const close = (): void => void host.eventsClose(call).catch(() => undefined);
   signal?.addEventListener("abort", close, { once: true });
   try {
+    await host.eventsOpen(call, since);
     for (;;) {
       if (signal?.aborted === true) return;
       const next = await host.eventsNext(call);
       if (next.done === true) return;
       yield next.value;
     }
+  } catch (error) {
+    // Events end with the database.
+    if (!isMeshError(error, "ERR_CLOSED")) throw error;
   } finally {
     signal?.removeEventListener("abort", close);
     close();

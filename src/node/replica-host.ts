@@ -25,7 +25,7 @@ export interface ReplicaRequest {
   readonly storage: "auto" | "opfs" | "indexeddb" | "memory";
 }
 
-export interface ReplicaOpened {
+interface ReplicaOpened {
   readonly keys: KeyPair;
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly binding: MeshBinding | null;
@@ -88,6 +88,11 @@ export interface ReplicaHost {
   readonly close: () => Promise<void>;
 }
 
+interface Follower {
+  readonly events: AsyncIterableIterator<ChangeEvent>;
+  readonly ending: AbortController;
+}
+
 /** `openReplica` chooses the storage; called once, by `open`. */
 export function createReplicaHost(
   openReplica: (request: ReplicaRequest) => Promise<Replica>,
@@ -95,7 +100,7 @@ export function createReplicaHost(
   let replica: Replica | null = null;
   const aborts = new Map<CallId, AbortController>();
   const watches = new Map<CallId, () => void>();
-  const iterators = new Map<CallId, AsyncIterableIterator<ChangeEvent>>();
+  const followers = new Map<CallId, Follower>();
 
   const opened = (): Replica => {
     if (replica === null) throw new RangeError("call open first");
@@ -142,14 +147,18 @@ export function createReplicaHost(
       watches.delete(call);
     },
     eventsOpen: (call, since) => {
-      iterators.set(call, opened().events({ since }));
+      const ending = new AbortController();
+      const { signal } = ending;
+      followers.set(call, { ending, events: opened().events({ since, signal }) });
     },
     eventsNext: async (call) =>
-      (await iterators.get(call)?.next()) ?? { done: true, value: undefined },
+      (await followers.get(call)?.events.next()) ?? { done: true, value: undefined },
     eventsClose: async (call) => {
-      const iterator = iterators.get(call);
-      iterators.delete(call);
-      await iterator?.return?.();
+      const follower = followers.get(call);
+      followers.delete(call);
+      // `return` alone waits until the one at work has an event.
+      follower?.ending.abort();
+      await follower?.events.return?.();
     },
     vector: () => opened().vector(),
     ingest: (items) => opened().ingest(items),

@@ -12,11 +12,14 @@ import { mdns } from "@libp2p/mdns";
 import { tcp } from "@libp2p/tcp";
 import { webRTCDirect } from "@libp2p/webrtc";
 import { webSockets } from "@libp2p/websockets";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { encodeText } from "../protocol/bytes.ts";
+import { type MeshId, toHex } from "../protocol/ids.ts";
 import { RTC_CONFIGURATION, type TransportPlan, type TransportPlanOptions } from "./transports.ts";
 import { releaseDirectListeners, retainDirectListeners } from "./webrtc-direct-shutdown.ts";
 
 export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan {
-  const { certificate, discovery, listen } = options;
+  const { certificate, discovery, listen, meshId } = options;
   const listensDirectly = listen.some((address) => address.includes("/webrtc-direct"));
   return {
     transports: [
@@ -27,7 +30,7 @@ export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan 
       }),
       webSockets(),
     ],
-    peerDiscovery: discovery === "mdns" ? [mdns({ serviceTag: "rowmesh.local" })] : [],
+    peerDiscovery: discovery === "mdns" ? [mdns({ serviceTag: mdnsTag(meshId) })] : [],
     listen: [],
     signalling: "none",
     prepare: () => () => undefined,
@@ -36,3 +39,12 @@ export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan 
     onNetworkChange: () => () => undefined,
   };
 }
+
+/**
+ * Peers of one mesh find each other and leave others alone. A hash, since it is called out to the
+ * whole LAN and the mesh id is not for everyone.
+ */
+const mdnsTag = (mesh: MeshId): string => {
+  const tag = toHex(sha256(encodeText(`rowmesh mdns 1 ${mesh}`)).subarray(0, 8));
+  return `rowmesh-${tag}.local`;
+};

@@ -8,12 +8,14 @@
 
 import type { Libp2p } from "@libp2p/interface";
 import type { Libp2pOptions } from "libp2p";
+import type { MeshId } from "../protocol/ids.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
 export interface TransportPlanOptions {
   /** Kept by hubs, so that their `webrtc-direct` address stays. `null`: libp2p makes one. */
   readonly certificate: WebrtcCertificate | null;
   readonly listen: readonly string[];
+  readonly meshId: MeshId;
   /** "mdns" finds peers on the LAN by multicast (Node only). */
   readonly discovery: "mdns" | "off";
 }

@@ -18,6 +18,7 @@ export const ERROR_REMEDIES = {
   ERR_UNASKED: "A peer sent something nobody asked it for; it was ignored.",
   ERR_BUSY: "The queue is full; the sender will be asked again.",
   ERR_INVITE_INVALID: "Copy the whole join link again.",
+  ERR_REQUEST_INVALID: "Somebody sent the hub's web server a malformed request; it was refused.",
   // Authentic changesets whose rows break a rule: kept, forwarded, never merged.
   ERR_ROWS_INVALID: "The author's rows break a rule of the schema; they are ignored everywhere.",
   // Authentic changesets this replica cannot read yet.

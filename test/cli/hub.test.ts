@@ -134,7 +134,7 @@ test("without --json it tells people how to join, with a QR code", async () => {
   expect(code).toBe(0);
   expect(stdout).toContain('Hub of the mesh "field day"');
   expect(stdout).toMatch(/[█▀▄]{20}/);
-  expect(stdout).toContain("refused 1 requests");
+  expect(stdout).toContain("1 × ERR_REQUEST_INVALID");
   expect(stdout).toMatch(/http:\/\/127\.0\.0\.1:\d+\/#join=/);
 });
 

@@ -7,7 +7,7 @@ import type { PeerId } from "../../src/protocol/ids.ts";
 import { FRAME_BYTES_MAX, STRIKES_MAX } from "../../src/protocol/limits.ts";
 import type { BroadcastVerdict, Network, NetworkHandlers, NetworkPeer } from "../../src/seams.ts";
 
-export interface NetworkGroup {
+interface NetworkGroup {
   /** Not started. Once all are, each finds each other. */
   readonly networks: readonly Network[];
   /** Stops the networks and whatever else was started for them. */
@@ -85,7 +85,7 @@ function closedGate(): { readonly gate: Promise<void>; readonly release: () => v
 }
 
 /** Bytes that tell which frame they are and whether they were damaged. */
-export function numberedFrame(number: number, length: number): Uint8Array {
+function numberedFrame(number: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length).fill(number % 251);
   new DataView(bytes.buffer).setUint32(0, number);
   return bytes;

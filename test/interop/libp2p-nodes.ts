@@ -13,14 +13,14 @@ import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
 import { meshId, publicKey } from "../../src/protocol/ids.ts";
 import type { Clock, Random } from "../../src/seams.ts";
 
-export const testClock: Clock = { nowMs: () => performance.now(), wallClockMs: () => Date.now() };
+const testClock: Clock = { nowMs: () => performance.now(), wallClockMs: () => Date.now() };
 
 export const testRandom: Random = {
   below: (bound) => randomBytes(4).readUInt32LE() % bound,
   bytes: (length) => Uint8Array.from(randomBytes(length)),
 };
 
-export const TEST_MESH = meshId(createHash("sha256").update("network tests").digest("hex"));
+const TEST_MESH = meshId(createHash("sha256").update("network tests").digest("hex"));
 
 export const networkOptions = (
   changes: Partial<Libp2pNetworkOptions> = {},

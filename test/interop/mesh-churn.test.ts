@@ -86,7 +86,7 @@ test("on and off, rebuilding and writing at once: nothing is lost, nothing hangs
   ]);
   const closing = meshes.map((mesh) => mesh.close());
   const codes = (await Promise.allSettled(last)).map((each) =>
-    each.status === "fulfilled" ? "done" : String((each.reason as { code: string }).code),
+    each.status === "fulfilled" ? "done" : (each.reason as { code: string }).code,
   );
   await Promise.all(closing);
   expect(new Set(codes)).toEqual(new Set(["done", "ERR_CLOSED"]));

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { checkHistory, seeds } from "./histories.ts";
 import { createSqlFleet } from "./sql-fleet.ts";
 
-test.each(seeds(100))(
+test.each(seeds(300))(
   "[AE1] every history ends in agreement: npm run sim -- --first %i --seeds 1",
   async (seed) => {
     expect(await checkHistory({ seed, createFleet: createSqlFleet })).toMatchObject({ seed });

@@ -82,6 +82,8 @@ const cases: [string, Uint8Array, IngestOutcome, ForgeOptions?][] = [
   ["255 key columns", key("ff"), VOID],
   ["TEXT for an INTEGER key", sightingKey("020b01310b0161"), VOID],
   ["REAL for an INTEGER key", sightingKey("02023ff80000000000000b0161"), VOID],
+  ["BLOB for an INTEGER key", sightingKey("020c01310b0161"), VOID],
+  ["BLOB key with 9 length bytes", sightingKey("024c00000000000000000161"), VOID],
   ["BLOB for a TEXT key", key("010c0161"), VOID],
   ["fewer columns than the key", sightingKey("010903"), VOID],
   ["NULL in a composite key", sightingKey("02090305"), VOID],
@@ -298,4 +300,21 @@ test("[M5] some cells of a re-inserted row, in any order, leave replicas alike",
     await replica.close();
   }
   expect(hashes.size).toBe(1);
+});
+
+test("[M4] a cell at the cap of its clock: only its update is refused, the next write is tracked", async () => {
+  const replica = await openReplica(4);
+  const peer = await openReplica(5);
+  const full = animal({ cells: [cell(NAME, "capped", CLOCK_MAX), cell(LEGS, 1n, 1)] });
+  expect(await replica.append([await forge(author++, full)])).toEqual([{ verdict: "applied" }]);
+  const before = await replica.stateHash();
+  await expect(replica.exec("UPDATE animal SET name = 'mine'")).rejects.toMatchObject({
+    code: "ERR_ROWS_INVALID",
+  });
+  expect(await replica.stateHash()).toBe(before);
+  await replica.exec("UPDATE animal SET legs = 4");
+  await pull(replica, peer);
+  expect(await peer.query("SELECT name, legs FROM animal")).toEqual([{ name: "capped", legs: 4 }]);
+  await replica.close();
+  await peer.close();
 });

@@ -1,9 +1,12 @@
 /** Storage that fails at the worst moment, and again while the engine is being replaced. */
+import { readdirSync } from "node:fs";
 import { expect, test } from "vitest";
-import type { Storage } from "../../src/db/storage.ts";
+import { openDirectoryStorage } from "../../src/db/storage-directory.ts";
+import type { FileDevice, Storage } from "../../src/db/storage.ts";
 import { MeshError } from "../../src/protocol/errors.ts";
 import { entryOf, openReplica, pull } from "../fixtures/replicas.ts";
 import { createCommitStorage } from "./commit-storage.ts";
+import { temporaryDirectory } from "./temporary-directory.ts";
 
 /** As {@link createCommitStorage}; opening can be made to fail as well. */
 function createFailingStorage() {
@@ -75,4 +78,38 @@ test("[L5] a release that could not be kept is no release", async () => {
   await writer.offer("on");
   expect(entryOf(writer, writer.signer.siteId)?.head).toBe(1);
   await writer.close();
+});
+
+test("[M7] a rebuild that runs out of room takes its files away again", async () => {
+  const directory = temporaryDirectory();
+  const storage = await openDirectoryStorage(directory);
+  let room = Number.POSITIVE_INFINITY;
+  const small: Storage = {
+    ...storage,
+    openFiles: async (generation) => {
+      const files = await storage.openFiles(generation);
+      const limited = (device: FileDevice): FileDevice => ({
+        ...device,
+        write: (from, offset) => {
+          if (generation > 0 && (room -= from.length) < 0) {
+            throw new MeshError("ERR_STORAGE_FULL", "no room");
+          }
+          device.write(from, offset);
+        },
+      });
+      return { database: limited(files.database), journal: limited(files.journal) };
+    },
+  };
+  const replica = await openReplica(1, { storage: small });
+  await replica.exec("INSERT INTO animal (id, photo) VALUES ('a', ?)", [new Uint8Array(100_000)]);
+  const hash = await replica.stateHash();
+  for (const bytes of [0, 5_000, 100_000, 300_000]) {
+    room = bytes;
+    await expect(replica.rebuild()).rejects.toMatchObject({ code: "ERR_STORAGE_FULL" });
+    expect(readdirSync(directory).filter((name) => name.startsWith("rowmesh-1"))).toEqual([]);
+  }
+  room = Number.POSITIVE_INFINITY;
+  await replica.rebuild();
+  expect(await replica.stateHash()).toBe(hash);
+  await replica.close();
 });

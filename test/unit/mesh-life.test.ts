@@ -49,6 +49,26 @@ test("joining while inviting leaves one mesh, and says so to the other", async (
   expect(mesh.status().meshId).toBe(host.status().meshId);
 });
 
+test("links that are none, and requests that a hub refused, are counted by code", async () => {
+  const mesh = await open();
+  for (const link of ["nonsense", "https://example.invalid/#join=AAAA", "\0"]) {
+    await expect(mesh.join(link)).rejects.toMatchObject({ code: "ERR_INVITE_INVALID" });
+  }
+  expect(mesh.status().refusals).toMatchObject([{ code: "ERR_INVITE_INVALID", count: 3 }]);
+  const certificate = await createWebrtcCertificate(new Uint8Array(8).fill(1), Date.now());
+  const hub = await openHubMesh(
+    { name: "hub", storage: "memory", network: "off" },
+    {
+      meshName: "hub",
+      listen: [],
+      certificate,
+      refusals: () => new Map([["ERR_REQUEST_INVALID", 2]]),
+    },
+  );
+  opened.push(hub);
+  expect(hub.status().refusals).toMatchObject([{ code: "ERR_REQUEST_INVALID", count: 2 }]);
+});
+
 test("a closed mesh stays closed", async () => {
   const mesh = await open();
   const link = await mesh.invite();

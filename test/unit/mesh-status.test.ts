@@ -52,6 +52,7 @@ const statusWith = (
       ],
     },
     replication: { ...NO_NETWORK, peers, forks },
+    refusals: new Map(),
     links: [],
     roundTripMs: () => null,
     nowMs: 0,

@@ -20,12 +20,12 @@ const refusals: readonly (readonly [string, readonly string[], RegExp])[] = [
   [
     "NOCASE key",
     ["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL COLLATE NOCASE) STRICT"],
-    /COLLATE/,
+    /column t\.id.*COLLATE/,
   ],
   [
     "AUTOINCREMENT",
     ["CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL) STRICT"],
-    /AUTOINCREMENT/,
+    /column t\.id: AUTOINCREMENT/,
   ],
   [
     "autoincrement in a comment",
@@ -60,18 +60,18 @@ const refusals: readonly (readonly [string, readonly string[], RegExp])[] = [
   [
     "UNIQUE column",
     ["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, a TEXT UNIQUE) STRICT"],
-    /UNIQUE/,
+    /column t\.a: UNIQUE/,
   ],
   [
     "UNIQUE table",
     ["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, a TEXT, UNIQUE (a)) STRICT"],
-    /UNIQUE/,
+    /table t: UNIQUE/,
   ],
   ["UNIQUE index", ["CREATE UNIQUE INDEX i ON t (a)"], /UNIQUE index/],
   [
     "foreign key",
     ["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, a TEXT REFERENCES t (id)) STRICT"],
-    /foreign key/,
+    /column t\.a: foreign key/,
   ],
   [
     "foreign key of the table",
@@ -138,7 +138,31 @@ const refusals: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, "a b" TEXT) STRICT'],
     /without quotes/,
   ],
-  ["reserved table", ["CREATE TABLE select (id TEXT PRIMARY KEY NOT NULL) STRICT"], /table select/],
+  [
+    "capitals in a table",
+    ["CREATE TABLE T (id TEXT PRIMARY KEY NOT NULL) STRICT"],
+    /table T: names/,
+  ],
+  [
+    "capitals in a column with a CHECK",
+    ["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, Legs INTEGER CHECK (Legs >= 0)) STRICT"],
+    /column t\.Legs: names/,
+  ],
+  [
+    "a capital that only looks Latin",
+    ["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, \u212a TEXT) STRICT"],
+    /names/,
+  ],
+  [
+    "another type",
+    ["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, a VARCHAR(9)) STRICT"],
+    /t\.a.*INTEGER, REAL, TEXT, BLOB or ANY/,
+  ],
+  [
+    "reserved table",
+    ["CREATE TABLE select (id TEXT PRIMARY KEY NOT NULL) STRICT"],
+    /table select.*keyword/,
+  ],
   ["names of ours", ["CREATE TABLE rowmesh_x (id TEXT PRIMARY KEY NOT NULL) STRICT"], /taken/],
   ["names of cr-sqlite", ["CREATE TABLE my_crsql (id TEXT PRIMARY KEY NOT NULL) STRICT"], /taken/],
   ["names of SQLite", ["CREATE TABLE sqlite_x (id TEXT PRIMARY KEY NOT NULL) STRICT"], /taken/],

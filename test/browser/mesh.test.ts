@@ -1,0 +1,446 @@
+/** `openMesh` as an app in Chromium has it: every call crosses to the worker and back. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+import { build } from "vite";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { findChromium } from "../../scripts/find-chromium.mjs";
+import { openSiteServer, type SiteServer } from "../../src/cli/site-server.ts";
+import { openHubMesh } from "../../src/node/open-mesh-node.ts";
+import { systemRandom } from "../../src/node/system-seams.ts";
+import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
+import type { Mesh } from "../../src/node/api.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const HOST = "127.0.0.1";
+/** A name that resolves to loopback but is no secure context: a LAN page over plain http. */
+const PLAIN_HTTP_HOST = "plain-http.test";
+const folder = mkdtempSync(join(tmpdir(), "rowmesh-mesh-"));
+let server: SiteServer;
+let context: BrowserContext;
+let pages: Page[] = [];
+
+beforeAll(async () => {
+  const site = join(folder, "site");
+  await build({
+    root: join(import.meta.dirname, "mesh"),
+    configFile: false,
+    logLevel: "error",
+    worker: { format: "es" },
+    build: { outDir: site, emptyOutDir: true, target: "es2022", minify: false },
+  });
+  server = await openSiteServer({ port: 0, host: HOST, site, describe: async () => ({}) });
+  context = await chromium.launchPersistentContext(join(folder, "chromium"), {
+    executablePath: findChromium(),
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      `--host-resolver-rules=MAP ${PLAIN_HTTP_HOST} ${HOST}`,
+    ],
+  });
+}, 60_000);
+
+afterEach(async () => {
+  await Promise.all(pages.map((page) => page.close()));
+  pages = [];
+});
+afterAll(async () => {
+  await context?.close();
+  await server?.close();
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+}, 60_000);
+
+const load = async (page: Page, host = HOST): Promise<Page> => {
+  await page.goto(`http://${host}:${server.port}/`);
+  await page.waitForFunction(() => "app" in globalThis);
+  return page;
+};
+const openPage = async (host = HOST): Promise<Page> => {
+  const page = await context.newPage();
+  pages.push(page);
+  return load(page, host);
+};
+
+let names = 0;
+const newName = (): string => `test${++names}`;
+
+test("what SQL refuses rejects with its code, is rolled back, and the next write is tracked", async () => {
+  const page = await openPage();
+  const seen = await page.evaluate(async (name) => {
+    const { app } = globalThis;
+    const { db, status } = await app.open({ name, storage: "memory" });
+    const version = (): number => status().authors.find(({ local }) => local)?.version ?? 0;
+    const mine = new RangeError("mine");
+    const own = await db
+      .transaction(async (tx) => {
+        await tx.exec("INSERT INTO animal (id) VALUES ('lost')");
+        throw mine;
+      })
+      .catch((error: unknown) => error === mine);
+    const codes = await Promise.all([
+      app.outcome(db.exec("SELEC 1")),
+      app.outcome(db.exec("INSERT INTO nowhere VALUES (1)")),
+      app.outcome(db.exec("INSERT INTO animal (id, legs) VALUES ('a', 'four')")),
+      app.outcome(db.exec("INSERT INTO animal (id, legs) VALUES ('a', -1)")),
+      app.outcome(db.exec("INSERT INTO animal (id) VALUES (NULL)")),
+      app.outcome(db.exec("BEGIN")),
+      app.outcome(db.exec("PRAGMA journal_mode")),
+      app.outcome(
+        db.transaction(async (tx) => {
+          await tx.exec("INSERT INTO animal (id) VALUES ('lost')");
+          await tx.exec("INSERT INTO animal (id, legs) VALUES ('b', -1)");
+        }),
+      ),
+    ]);
+    const lost = await db.query("SELECT count(*) AS n FROM animal");
+    await db.exec("INSERT INTO animal (id, legs) VALUES ('kept', 4)");
+    await app.pause(200);
+    return { own, codes, lost, version: version() };
+  }, newName());
+  expect(seen).toEqual({
+    own: true,
+    codes: [
+      "ERR_SQL_FORBIDDEN",
+      "ERR_SQL",
+      "ERR_SQL",
+      "ERR_SQL",
+      "ERR_SQL",
+      "ERR_SQL_FORBIDDEN",
+      "ERR_SQL_FORBIDDEN",
+      "ERR_SQL",
+    ],
+    lost: [{ n: 0 }],
+    version: 1,
+  });
+});
+
+test("signals and time limits reach the worker, and let the next call through", async () => {
+  const page = await openPage();
+  const seen = await page.evaluate(async (name) => {
+    const { app } = globalThis;
+    const { db } = await app.open({ name, storage: "memory" });
+    const endless =
+      "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    const late = app.outcome(
+      db.transaction(
+        async (tx) => {
+          await tx.exec("INSERT INTO animal (id) VALUES ('late')");
+          await tx.query(endless);
+        },
+        { timeoutMs: 300 },
+      ),
+    );
+    const idle = new AbortController();
+    const aborted = app.outcome(
+      db.transaction(
+        async (tx) => {
+          await tx.exec("INSERT INTO animal (id) VALUES ('aborted')");
+          idle.abort();
+          await new Promise(() => undefined);
+        },
+        { signal: idle.signal },
+      ),
+    );
+    const before = app.outcome(db.query("SELECT 1", [], { signal: AbortSignal.abort() }));
+    const inside = app.outcome(
+      db.transaction((tx) => tx.query("SELECT 1", [], { signal: AbortSignal.abort() })),
+    );
+    const waiting = new AbortController();
+    const queued = app.outcome(db.query("SELECT 1", [], { signal: waiting.signal }));
+    waiting.abort();
+    const outcomes = await Promise.all([late, aborted, before, inside, queued]);
+    return { outcomes, left: await db.query("SELECT id FROM animal") };
+  }, newName());
+  expect(seen.outcomes).toEqual([
+    "ERR_TRANSACTION_TIMEOUT",
+    "ERR_ABORTED",
+    "ERR_ABORTED",
+    "ERR_ABORTED",
+    "ERR_ABORTED",
+  ]);
+  expect(seen.left).toEqual([]);
+});
+
+test("values cross the worker as they are", async () => {
+  const page = await openPage();
+  const seen = await page.evaluate(async (name) => {
+    const { db } = await globalThis.app.open({ name, storage: "memory" });
+    const wide = new Uint8Array([9, 1, 0, 2, 9]);
+    await db.exec("INSERT INTO animal VALUES (?, ?, ?, ?)", [
+      "a\0b",
+      2n ** 62n,
+      5,
+      wide.subarray(1, 4),
+    ]);
+    await db.exec("INSERT INTO animal VALUES (?, ?, ?, ?)", ["b", null, -0.5, new Uint8Array(0)]);
+    const [a, b] = await db.query<{
+      id: string;
+      legs: bigint | null;
+      weight: number;
+      photo: Uint8Array;
+      type: string;
+    }>("SELECT *, typeof(weight) AS type FROM animal ORDER BY id");
+    return [a, b].map((row) => ({
+      id: row?.id,
+      legs: typeof row?.legs === "bigint" ? `${row.legs}n` : row?.legs,
+      weight: row?.weight,
+      type: row?.type,
+      photo: row?.photo instanceof Uint8Array ? [...row.photo] : "?",
+    }));
+  }, newName());
+  expect(seen).toEqual([
+    { id: "a\0b", legs: `${2n ** 62n}n`, weight: 5, type: "real", photo: [1, 0, 2] },
+    { id: "b", legs: null, weight: -0.5, type: "real", photo: [] },
+  ]);
+});
+
+test("a live query runs again only when a table it reads has changed; a wrong one says so", async () => {
+  const page = await openPage();
+  const seen = await page.evaluate(async (name) => {
+    const { app } = globalThis;
+    const { db } = await app.open({ name, storage: "memory" });
+    // Other rows with every run, so that no run goes unseen.
+    let runs = 0;
+    const stop = db.watch("SELECT random() AS r, (SELECT count(*) FROM tag) AS n", [], () => {
+      runs++;
+    });
+    const errors: unknown[] = [];
+    db.watch("SELECT nothing", [], () => undefined, {
+      onError: (error) => errors.push((error as { code?: string }).code),
+    });
+    const counts: number[] = [];
+    for (const sql of [
+      "SELECT 1",
+      "INSERT INTO animal (id) VALUES ('a')",
+      "INSERT INTO tag VALUES ('t')",
+      "UPDATE animal SET legs = 4",
+      "DELETE FROM tag",
+    ]) {
+      await db.exec(sql);
+      await app.pause(150);
+      counts.push(runs);
+    }
+    stop();
+    await db.exec("INSERT INTO tag VALUES ('u')");
+    await app.pause(150);
+    return { counts: [...counts, runs], errors };
+  }, newName());
+  expect(seen).toEqual({ counts: [1, 1, 2, 2, 3, 3], errors: ["ERR_SQL"] });
+});
+
+test.each(["opfs", "indexeddb"] as const)(
+  "%s: what was committed, the checkpoint and the key outlive the page",
+  async (storage) => {
+    const page = await openPage();
+    const name = newName();
+    const first = await page.evaluate(
+      async ([called, kind]) => {
+        const mesh = await globalThis.app.open({ name: called, storage: kind, network: "off" });
+        for (const id of ["a", "b", "c"]) {
+          await mesh.db.exec("INSERT INTO animal (id) VALUES (?)", [id]);
+        }
+        let since = 0;
+        for await (const { version, checkpoint } of mesh.events()) {
+          if (version === 2) {
+            since = checkpoint;
+            break;
+          }
+        }
+        const { kind: used, durable } = mesh.status().storage;
+        return { site: mesh.siteId, since, used, durable, hash: await mesh.stateHash() };
+      },
+      [name, storage] as const,
+    );
+    await load(page);
+    const second = await page.evaluate(
+      async ([called, kind, since]) => {
+        const mesh = await globalThis.app.open({ name: called, storage: kind, network: "off" });
+        await mesh.db.exec("INSERT INTO animal (id) VALUES ('d')");
+        const versions: number[] = [];
+        for await (const { version } of mesh.events({ since })) {
+          if (versions.push(version) === 2) break;
+        }
+        return { site: mesh.siteId, versions };
+      },
+      [name, storage, first.since] as const,
+    );
+    expect(first).toMatchObject({ used: storage, durable: true });
+    expect(second).toEqual({ site: first.site, versions: [3, 4] });
+  },
+);
+
+test("events that nobody follows end with their signal; close ends the others", async () => {
+  const page = await openPage();
+  const seen = await page.evaluate(async (name) => {
+    const { app } = globalThis;
+    const mesh = await app.open({ name, storage: "memory" });
+    const controller = new AbortController();
+    const follow = async (signal?: AbortSignal): Promise<string> => {
+      for await (const event of mesh.events(signal === undefined ? {} : { signal })) {
+        if (event.version < 0) return "?";
+      }
+      return "ended";
+    };
+    const aborted = follow(controller.signal);
+    const closed = follow();
+    const within = (promise: Promise<string>): Promise<string> =>
+      Promise.race([promise, app.pause(3_000).then(() => "hangs")]);
+    await app.pause(100);
+    controller.abort();
+    const first = await within(aborted);
+    await mesh.close();
+    return [first, await within(closed)];
+  }, newName());
+  expect(seen).toEqual(["ended", "ended"]);
+});
+
+test("one tab has a database, another is told so; closed, it opens again; later calls are refused", async () => {
+  const [one, other] = [await openPage(), await openPage()];
+  const name = newName();
+  await one.evaluate((called) => globalThis.app.open({ name: called }).then(() => null), name);
+  const open = (page: Page): Promise<unknown> =>
+    page.evaluate(
+      (called) =>
+        globalThis.app.outcome(globalThis.app.open({ name: called }).then(() => "opened")),
+      name,
+    );
+  expect(await open(other)).toBe("ERR_STORAGE_LOCKED");
+  expect(await open(one)).toBe("ERR_STORAGE_LOCKED");
+  const late = await one.evaluate(async () => {
+    const { app } = globalThis;
+    const mesh = app.opened();
+    await Promise.all([mesh.close(), mesh.close()]);
+    return Promise.all([
+      app.outcome(mesh.db.exec("SELECT 1")),
+      app.outcome(mesh.db.query("SELECT 1")),
+      app.outcome(mesh.db.transaction(async () => undefined)),
+      app.outcome(mesh.stateHash()),
+      app.outcome(mesh.invite()),
+      app.outcome(mesh.online(true)),
+      app.outcome(mesh.rebuild()),
+    ]);
+  });
+  expect(late).toEqual(Array.from({ length: 7 }, () => "ERR_CLOSED"));
+  expect(await open(other)).toBe("opened");
+});
+
+test("on a plain-http page the database is in IndexedDB", async () => {
+  const page = await openPage(PLAIN_HTTP_HOST);
+  const name = newName();
+  const seen = await page.evaluate(async (called) => {
+    const { app } = globalThis;
+    const opfs = await app.outcome(app.open({ name: called, storage: "opfs" }));
+    const mesh = await app.open({ name: called });
+    await mesh.db.exec("INSERT INTO animal (id) VALUES ('a')");
+    const { kind } = mesh.status().storage;
+    await mesh.close();
+    const again = await app.open({ name: called });
+    return {
+      opfs,
+      secure: isSecureContext,
+      kind,
+      rows: await again.db.query("SELECT id FROM animal"),
+    };
+  }, name);
+  expect(seen).toEqual({
+    opfs: "ERR_STORAGE_UNAVAILABLE",
+    secure: false,
+    kind: "indexeddb",
+    rows: [{ id: "a" }],
+  });
+});
+
+async function openHub(): Promise<Mesh> {
+  return openHubMesh(
+    { name: "hub", storage: "memory" },
+    {
+      meshName: "test",
+      listen: [`/ip4/${HOST}/udp/0/webrtc-direct`],
+      certificate: await createWebrtcCertificate(systemRandom.bytes(8), Date.now()),
+    },
+  );
+}
+
+test("without gossip: drafts written before joining reach the other browser, and its rows come back", async () => {
+  const hub = await openHub();
+  try {
+    const link = await hub.invite();
+    const [a, b] = [await openPage(), await openPage()];
+    for (const [page, id] of [
+      [a, "of a"],
+      [b, "of b"],
+    ] as const) {
+      await page.evaluate(
+        async ([name, row, invite]) => {
+          const mesh = await globalThis.app.open({ name, storage: "memory", gossip: "off" });
+          await mesh.db.exec("INSERT INTO animal (id) VALUES (?)", [row]);
+          await mesh.join(invite);
+        },
+        [newName(), id, link] as const,
+      );
+    }
+    for (const page of [a, b]) {
+      const rows = await page.evaluate(async () => {
+        const mesh = globalThis.app.opened();
+        const isDone = (): boolean =>
+          mesh.status().converged && mesh.status().peers.some((peer) => peer.link === "webrtc");
+        for (let i = 0; i < 400 && !isDone(); i++) await globalThis.app.pause(100);
+        return {
+          rows: await mesh.db.query("SELECT id FROM animal ORDER BY id"),
+          linked: isDone(),
+        };
+      });
+      expect(rows).toEqual({ rows: [{ id: "of a" }, { id: "of b" }], linked: true });
+    }
+    // Over the link between the browsers alone.
+    await hub.close();
+    const arrived = b.evaluate(async () => {
+      const { db } = globalThis.app.opened();
+      for (let i = 0; i < 400; i++) {
+        if ((await db.query("SELECT 1 FROM tag")).length === 1) return true;
+        await globalThis.app.pause(100);
+      }
+      return false;
+    });
+    await a.evaluate(() => globalThis.app.opened().db.exec("INSERT INTO tag VALUES ('t')"));
+    expect(await arrived).toBe(true);
+  } finally {
+    await hub.close();
+  }
+});
+
+test("a browser without a hub founds a mesh of its drafts and invites; a damaged link is refused", async () => {
+  const page = await openPage();
+  const seen = await page.evaluate(async (name) => {
+    const { app } = globalThis;
+    const mesh = await app.open({ name, storage: "memory" });
+    await mesh.db.exec("INSERT INTO animal (id) VALUES ('draft')");
+    const unbound = mesh.status().meshId;
+    const bad = await app.outcome(mesh.join("https://example.invalid/#nonsense"));
+    const link = await mesh.invite({ role: "writer", baseUrl: location.href });
+    return {
+      unbound,
+      bad,
+      atHome: link.startsWith(location.href),
+      again: (await mesh.invite({ baseUrl: location.href })) === link,
+      bound: mesh.status().meshId !== null,
+      rows: await mesh.db.query("SELECT id FROM animal"),
+    };
+  }, newName());
+  expect(seen).toEqual({
+    unbound: null,
+    bad: "ERR_INVITE_INVALID",
+    atHome: true,
+    again: true,
+    bound: true,
+    rows: [{ id: "draft" }],
+  });
+});
