@@ -56,9 +56,10 @@ export async function syncOverHttp(
   };
 
   const inbound = streams.inboundStream({ from: peer });
-  const since = mustAnswer(await post({ type: "position" }));
   // First take: it may be our own log, of which the storage here has lost the end.
   const { received, refused } = await pullAll(inbound, post);
+  // Only now: giving may have released what its own position did not count before.
+  const since = mustAnswer(await post({ type: "position" }));
   let sent = 0;
   const packages = streams.outboundStream({
     ...outboundOptions,

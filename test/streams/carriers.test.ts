@@ -1,5 +1,6 @@
 /** Real carriers: worker_threads' MessagePort, ws, node:http with fetch. */
 import { once as event } from "node:events";
+import { cpSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { MessageChannel } from "node:worker_threads";
@@ -11,6 +12,7 @@ import { syncOverHttp } from "../../src/streams/http-client.ts";
 import { syncOverMessagePort } from "../../src/streams/message-port.ts";
 import { syncOverWebSocket } from "../../src/streams/web-socket.ts";
 import type { SyncSession } from "../../src/streams/channel.ts";
+import { temporaryDirectory } from "../unit/temporary-directory.ts";
 import { idsOf, openAlone, openMeshes, untilIds, write } from "./meshes.ts";
 
 const twoMeshes = async (): Promise<readonly [Mesh, Mesh]> => {
@@ -178,4 +180,45 @@ test("[T15] a refused request is answered with its code, and the server goes on"
   await write(a, "1");
   await syncOverHttp(a, url);
   expect(await idsOf(server)).toBe("1");
+});
+
+const openIn = (directory: string): Promise<Mesh> => openAlone({ storage: { directory } });
+
+/** Two replicas that follow different branches of one key, one of them further; and work of their own. */
+async function forkedMeshes(): Promise<readonly [Mesh, Mesh]> {
+  const [directory, copy] = [temporaryDirectory(), temporaryDirectory()];
+  const founder = await openIn(directory);
+  const join = await founder.invite();
+  await write(founder, "1");
+  await founder.close();
+  cpSync(directory, copy, { recursive: true });
+  const follow = async (place: string, name: string, ids: readonly string[]): Promise<Mesh> => {
+    const follower = await openAlone({ join });
+    // First, so that it does not build on the branch.
+    await write(follower, name);
+    const author = await openIn(place);
+    for (const id of ids) await write(author, id);
+    await follower.importBundle(author.exportBundle());
+    return follower;
+  };
+  return [await follow(directory, "x", ["2a", "3a"]), await follow(copy, "y", ["2b"])];
+}
+
+test("[T15] what cannot be taken is asked for once, and does not hold back the others' work", async () => {
+  const [server, client] = await forkedMeshes();
+  const { url, requests } = await serveHttp(server);
+  expect(await syncOverHttp(client, url)).toMatchObject({ sent: 1, received: 2, refused: 1 });
+  expect(requests()).toBeLessThanOrEqual(5);
+  expect(await idsOf(client)).toBe("1 2b x y");
+  expect(await idsOf(server)).toBe("1 2a 3a x y");
+});
+
+test("[T13] over a channel a branch that is refused crosses once, and the rest goes on", async () => {
+  const [further, behind] = await forkedMeshes();
+  const { port1, port2 } = new MessageChannel();
+  const here = syncOverMessagePort(further, port1);
+  const there = syncOverMessagePort(behind, port2);
+  await Promise.all([untilIds(further, "1 2a 3a x y"), untilIds(behind, "1 2b x y")]);
+  await here.close();
+  expect(await there.ended).toMatchObject({ received: 2, refused: 1, code: null });
 });

@@ -178,7 +178,9 @@ test("[T7] bytes that are no package of this mesh are refused with a code and ch
   expect(await codeOf(forged)).toEqual(["refused ERR_SIGNATURE_INVALID"]);
   expect(await idsOf(b)).toBe("");
   // Nothing of it is remembered of the sender either.
-  expect(await codeOf(bytes)).toEqual(["applied undefined"]);
+  await b.inboundStream().accept(bytes);
+  expect(await idsOf(b)).toBe("a");
+  expect(await once(b, { to: "a" })).toHaveLength(1);
 });
 
 test("[T8] what came from a named end is not sent back to it, nor after a restart", async () => {
