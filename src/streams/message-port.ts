@@ -11,12 +11,15 @@ import type { Streams } from "./streams.ts";
 /** Both kinds of ports are one. */
 export interface StreamPort {
   readonly postMessage: (message: Uint8Array | null, transfer: ArrayBuffer[]) => void;
-  readonly addEventListener: (type: "message", listener: (event: unknown) => void) => void;
+  readonly addEventListener: (
+    type: "message" | "close",
+    listener: (event: unknown) => void,
+  ) => void;
   readonly start: () => void;
   readonly close: () => void;
 }
 
-/** Takes the port over. A port may not tell that its other end is gone: a close says so. */
+/** Takes the port over. Some browsers do not tell that the other end is gone: close it there. */
 export function syncOverMessagePort(
   streams: Streams,
   port: StreamPort,
@@ -41,6 +44,8 @@ const channelOf = (port: StreamPort): Channel => {
         if (data instanceof Uint8Array) onMessage(data);
         else onClose();
       });
+      // Node, and browsers of late: the other end went without a word.
+      port.addEventListener("close", onClose);
       port.start();
     },
     close: () => {
