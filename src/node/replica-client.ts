@@ -100,16 +100,29 @@ function workerDeath(worker: Worker): Promise<never> {
 let nextCall: CallId = 1;
 
 function databaseOver(host: RemoteReplicaHost): MeshDatabase {
+  // While a transaction's callback runs up to its first await; later nobody can tell whose call it is.
+  let inside = false;
+  const turn = <T>(options: QueryOptions, run: (call: CallId) => Promise<T>): Promise<T> =>
+    inside
+      ? Promise.reject(new MeshError("ERR_NESTED", "mesh.db was called inside a transaction"))
+      : abortable(host, options, run);
+  const begin = <T>(run: (tx: SqlRunner) => Promise<T>, tx: SqlRunner): Promise<T> => {
+    inside = true;
+    try {
+      return run(tx);
+    } finally {
+      inside = false;
+    }
+  };
   return {
-    exec: (sql, params = [], options = {}) =>
-      abortable(host, options, (call) => host.exec(call, sql, params)),
+    exec: (sql, params = [], options = {}) => turn(options, (call) => host.exec(call, sql, params)),
     query: async <Row extends SqlRow>(
       sql: string,
       params: Parameters<SqlRunner["query"]>[1] = [],
       options: QueryOptions = {},
-    ) => (await abortable(host, options, (call) => host.query(call, sql, params))) as Row[],
+    ) => (await turn(options, (call) => host.query(call, sql, params))) as Row[],
     execMany: (sql, paramRows, options = {}) =>
-      abortable(host, options, (call) => host.execMany(call, sql, paramRows)),
+      turn(options, (call) => host.execMany(call, sql, paramRows)),
     transaction: async <T>(
       run: (tx: SqlRunner) => Promise<T>,
       { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs?: number } = {},
@@ -118,7 +131,7 @@ function databaseOver(host: RemoteReplicaHost): MeshDatabase {
       let outcome: { readonly value: T } | { readonly error: unknown } | null = null;
       const callback = proxy(async (remote: Remote<TransactionHost>) => {
         try {
-          outcome = { value: await run(runnerOver(remote)) };
+          outcome = { value: await begin(run, runnerOver(remote)) };
         } catch (error) {
           outcome = { error };
           throw isMeshError(error) ? error : new Error("the transaction's callback threw");
@@ -127,7 +140,7 @@ function databaseOver(host: RemoteReplicaHost): MeshDatabase {
         }
       });
       try {
-        await abortable(host, signal === undefined ? {} : { signal }, (call) =>
+        await turn(signal === undefined ? {} : { signal }, (call) =>
           host.transaction(call, callback, timeoutMs ?? null),
         );
       } catch (error) {

@@ -357,7 +357,7 @@ test.each(["opfs", "indexeddb"] as const)(
   },
 );
 
-test("mesh.db inside a transaction ends with its time limit, not never", async () => {
+test("mesh.db inside a transaction fails at once, or after an await with the time limit", async () => {
   const page = await openPage();
   const seen = await page.evaluate(async (name) => {
     const { app } = globalThis;
@@ -371,9 +371,14 @@ test("mesh.db inside a transaction ends with its time limit, not never", async (
         { timeoutMs: 300 },
       )
       .catch((error: Error) => error.message);
-    return { outcome, outer: await db.query("SELECT 1 FROM tag WHERE id = 'outer'") };
+    const atOnce = await Promise.all([
+      app.outcome(db.transaction(() => db.exec("INSERT INTO tag VALUES ('inner')"))),
+      app.outcome(db.transaction(() => db.transaction(async () => undefined))),
+    ]);
+    return { outcome, atOnce, outer: await db.query("SELECT 1 FROM tag WHERE id = 'outer'") };
   }, newName());
   expect(seen.outcome).toMatch(/^ERR_TRANSACTION_TIMEOUT: .*use its tx instead$/);
+  expect(seen.atOnce).toEqual(["ERR_NESTED", "ERR_NESTED"]);
   expect(seen.outer).toEqual([]);
 });
 
