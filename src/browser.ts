@@ -20,6 +20,19 @@ export type {
   WatchOptions,
 } from "./node/api.ts";
 export { openMesh } from "./node/open-mesh-browser.ts";
+export type { IngestOutcome } from "./seams.ts";
 export { ERROR_REMEDIES, isMeshError, MeshError, type MeshErrorCode } from "./protocol/errors.ts";
 export type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "./protocol/ids.ts";
+export type { BundleReport, ExportBundleOptions, ImportBundleOptions } from "./streams/bundle.ts";
+export type {
+  AcceptedPackage,
+  Bundles,
+  InboundStream,
+  InboundStreamOptions,
+  OutboundPackage,
+  OutboundStreamOptions,
+  Packet,
+  StreamPeer,
+  Streams,
+} from "./streams/streams.ts";
 export type { SqlRow, SqlValue } from "./protocol/values.ts";

@@ -132,3 +132,11 @@ export interface ReplicaStore {
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly onChange: (listener: (change: ReplicaChange) => void) => () => void;
 }
+
+/** A replica as streams see it: its log, and what it remembers of those at the other ends. */
+export interface StreamStore extends ReplicaStore {
+  /** As kept under that name, or null. */
+  readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
+  /** Durable when it resolves. */
+  readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
+}

@@ -38,6 +38,16 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./status.ts")).statusCommand,
   },
   {
+    name: "export",
+    summary: "write what a stopped replica holds to a bundle file",
+    load: async () => (await import("./export.ts")).exportCommand,
+  },
+  {
+    name: "import",
+    summary: "take bundle files into a stopped replica",
+    load: async () => (await import("./import.ts")).importCommand,
+  },
+  {
     name: "inspect",
     summary: "show what a frame, changeset or join link says, as JSON",
     load: async () => (await import("./inspect.ts")).inspectCommand,

@@ -28,7 +28,16 @@ export const logStateOf = (value: number): LogState => {
 };
 
 /** `rowmesh_meta.value` by key. */
-export type MetaKey = "format" | "secret" | "mesh" | "invite" | "announced" | "own";
+export type MetaKey =
+  | "format"
+  | "secret"
+  | "mesh"
+  | "invite"
+  | "announced"
+  /** Where the chain of own changesets is: another process may not tell by the heads. */
+  | "own"
+  /** What the peer of that name is known to hold (`src/streams/peer-position.ts`). */
+  | `peer ${string}`;
 
 /** Author 1 is this replica. */
 export const OWN_AUTHOR = 1;

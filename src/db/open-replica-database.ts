@@ -13,7 +13,7 @@ import type { IngestOutcome } from "../seams.ts";
 import { appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
-import { type DatabaseFile, openDatabaseFile, writeMeta } from "./database-file.ts";
+import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { createLiveQueries } from "./live-query.ts";
 import { logAuthors, logCounts } from "./log-status.ts";
@@ -221,6 +221,9 @@ function createReplicaDatabase(
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    peerPosition: (name) => read((engine) => readMeta(engine, `peer ${name}`) as Uint8Array | null),
+    keepPeerPosition: (name, position) =>
+      mutex.run(() => file.transact((engine) => writeMeta(engine, `peer ${name}`, position))),
     counts: () => logCounts(state),
     authors: () => logAuthors(state),
     events: (eventsOptions = {}) =>

@@ -111,6 +111,10 @@ export interface ReplicaDatabase extends MeshDatabase {
   readonly offer: (mode: "on" | "off") => Promise<void>;
   /** After every commit that changed the log or the tables. Returns the stop function. */
   readonly onChange: (listener: (change: DatabaseChange) => void) => () => void;
+  /** As {@link StreamStore.peerPosition}. */
+  readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
+  /** As {@link StreamStore.keepPeerPosition}. */
+  readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
   readonly counts: () => LogCounts;
   readonly authors: () => readonly LogAuthor[];
   readonly events: (options?: EventsOptions) => AsyncIterableIterator<ChangeEvent>;

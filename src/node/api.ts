@@ -8,6 +8,7 @@ import type { ChangeEvent } from "../db/change-events.ts";
 import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
+import type { Bundles, Streams } from "../streams/streams.ts";
 import type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "../protocol/ids.ts";
 
 export type { ChangeEvent } from "../db/change-events.ts";
@@ -46,7 +47,7 @@ export interface OpenMeshOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface Mesh {
+export interface Mesh extends Streams, Bundles {
   readonly db: MeshDatabase;
   readonly siteId: SiteId;
   readonly peerId: PeerId;

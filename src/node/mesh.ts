@@ -10,6 +10,7 @@ import { decodeInvite, encodeInvite, inviteLink, parseInviteLink } from "../prot
 import type { Invite } from "../protocol/genesis.ts";
 import { INVITE_ADDRESSES_MAX, NAME_BYTES_MAX } from "../protocol/limits.ts";
 import type { Clock, Random } from "../seams.ts";
+import { createStreams } from "../streams/streams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createGenesis, verifyGenesis } from "../signing/genesis.ts";
 import type { Mesh, OpenMeshOptions } from "./api.ts";
@@ -51,6 +52,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
   const report = await createMeshReport(replica, link, parts.clock, hub);
 
+  const { close: closeStreams, ...streams } = createStreams(replica, replica.keys.siteId);
   let turn: Promise<void> = Promise.resolve();
   let closing: Promise<void> | null = null;
 
@@ -88,6 +90,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   async function close(): Promise<void> {
+    closeStreams();
     await link.close();
     report.stop();
     await replica.close();
@@ -104,6 +107,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   return {
+    ...streams,
     db: replica.db,
     siteId: replica.keys.siteId,
     peerId: peerIdOfPublicKey(replica.keys.publicKey),

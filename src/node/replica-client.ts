@@ -55,6 +55,8 @@ export async function openReplicaInWorker(
       ingest: (items) => host.ingest(items),
       read: (range, bytesMax) => host.read(range, bytesMax),
       offer: (mode) => host.offer(mode),
+      peerPosition: (name) => host.peerPosition(name),
+      keepPeerPosition: (name, position) => host.keepPeerPosition(name, position),
       onChange: (listener) => {
         listeners.add(listener);
         return () => listeners.delete(listener);

@@ -78,6 +78,8 @@ export interface ReplicaHost {
     bytesMax: number,
   ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
   readonly offer: (mode: "on" | "off") => Promise<void>;
+  readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
+  readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
   readonly subscribe: (listener: Callback<[change: ReplicaChange]>) => void;
   readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
   readonly report: () => Promise<ReplicaReport>;
@@ -162,6 +164,8 @@ export function createReplicaHost(
     ingest: (items) => opened().ingest(items),
     read: (range, bytesMax) => opened().read(range, bytesMax),
     offer: (mode) => opened().offer(mode),
+    peerPosition: (name) => opened().peerPosition(name),
+    keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),
     subscribe: (listener) => {
       opened().onChange(({ entries, broadcasts }) => void listener({ entries, broadcasts }));
     },

@@ -18,7 +18,7 @@ import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import type { Storage, StorageKind } from "../db/storage.ts";
 import type { MeshId } from "../protocol/ids.ts";
-import type { Clock, Random, ReplicaStore } from "../seams.ts";
+import type { Clock, Random, StreamStore } from "../seams.ts";
 import { type Ed25519, SECRET_KEY_BYTES } from "../signing/ed25519.ts";
 import { createKeyPair, type KeyPair } from "../signing/keys.ts";
 import { createSigner } from "../signing/verified-changeset.ts";
@@ -30,7 +30,7 @@ export interface ReplicaReport {
   readonly authors: readonly LogAuthor[];
 }
 
-export interface Replica extends ReplicaStore {
+export interface Replica extends StreamStore {
   readonly keys: KeyPair;
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly db: MeshDatabase;
@@ -93,6 +93,8 @@ function createReplica(
     read: database.read,
     offer: database.offer,
     onChange: database.onChange,
+    peerPosition: database.peerPosition,
+    keepPeerPosition: database.keepPeerPosition,
     report: async () => ({ counts: database.counts(), authors: database.authors() }),
     events: database.events,
     stateHash: database.stateHash,

@@ -97,3 +97,20 @@ export const STANDINGS_MAX = 1_024;
 /** Peers remembered as possible links, and those who told of one of them. */
 export const CANDIDATES_MAX = 512;
 export const CANDIDATE_RELAYS_MAX = 8;
+
+// ── Streams ───────────────────────────────────────────────────────────────────────────────────
+
+/** What a package holds unless the caller says otherwise; a larger changeset travels alone. */
+export const PACKAGE_BYTES: number = 256 * 1024;
+/** One run with the largest changeset, and the package around it. */
+export const PACKAGE_BYTES_MAX: number = RUN_BYTES_MAX + 64 * 1024;
+/** Runs of one package: as many authors may have written little. */
+export const PACKAGE_RUNS_MAX = 4_096;
+/** Taken of one author's log before the next author has a turn. */
+export const PACKAGE_SHARE_BYTES: number = 64 * 1024;
+/** One position: the entries of the largest vector, about 60 bytes each, and room. */
+export const POSITION_BYTES_MAX: number = 8 * 1024 * 1024;
+/** The name under which a position is kept, UTF-8. */
+export const PEER_NAME_BYTES_MAX = 128;
+/** Packages sent over one channel and not yet answered: the receiver's memory. */
+export const CHANNEL_PACKAGES_MAX = 2;

@@ -37,6 +37,8 @@ describe("help", () => {
     [["--help"], "usage: rowmesh <command>"],
     [["hub", "--help"], "usage: rowmesh hub"],
     [["status", "-h"], "usage: rowmesh status"],
+    [["export", "--help"], "usage: rowmesh export"],
+    [["import", "-h"], "usage: rowmesh import"],
     [["inspect", "--help"], "usage: rowmesh inspect"],
   ])("%j is printed on stdout", async (args, text) => {
     const { code, stdout, stderr } = await runCli(args);
@@ -67,6 +69,10 @@ describe("a wrong command line ends with 2, one line on stderr, and nothing star
     [["hub", "extra"], "'extra'"],
     [["hub", "--data", ""], "--data needs a directory"],
     [["status", "--data"], "--data"],
+    [["export"], "name one file"],
+    [["export", "a", "b"], "name one file"],
+    [["import"], "name the files"],
+    [["import", "--fly", "a"], "'--fly'"],
     [["inspect"], "name one file"],
     [["inspect", "a", "b"], "name one file"],
     [["inspect", "--as", "novel", "-"], "--as must be one of frame, run"],

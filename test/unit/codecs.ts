@@ -16,6 +16,12 @@ import {
 } from "../../src/protocol/genesis.ts";
 import { decodeMessage, encodeMessage } from "../../src/protocol/messages.ts";
 import { decodePayload, encodePayload, readValue, writeValue } from "../../src/protocol/payload.ts";
+import {
+  decodePackage,
+  decodePosition,
+  encodePackage,
+  encodePosition,
+} from "../../src/protocol/stream-packet.ts";
 import { readVectorEntry, writeVectorEntry } from "../../src/protocol/version-vector.ts";
 import * as arbitrary from "./protocol-arbitraries.ts";
 
@@ -68,4 +74,6 @@ export const codecs: readonly Codec[] = [
   codec("message", arbitrary.message, encodeMessage, decodeMessage),
   codec("genesis body", arbitrary.genesisBody, encodeGenesisBody, decodeGenesisBody),
   codec("invite", arbitrary.invite, encodeInvite, decodeInvite),
+  codec("package", arbitrary.streamPackage, encodePackage, decodePackage),
+  codec("position", arbitrary.streamPosition, encodePosition, decodePosition),
 ];

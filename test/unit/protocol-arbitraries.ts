@@ -17,6 +17,8 @@ import {
 } from "../../src/protocol/limits.ts";
 import type { Message } from "../../src/protocol/messages.ts";
 import type { CellChange, ChangesetPayload, RowChanges } from "../../src/protocol/payload.ts";
+import type { StreamPackage, StreamPosition } from "../../src/protocol/stream-packet.ts";
+import { authorStream } from "../../src/protocol/version-vector.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
 import type {
   ChangesetRange,
@@ -266,3 +268,15 @@ export const invite: fc.Arbitrary<Invite> = fc
     genesis: { bodyBytes: encodeGenesisBody(body), signature },
     hubs,
   }));
+
+export const streamPackage: fc.Arbitrary<StreamPackage> = fc.record({
+  mesh: hex(32).map(meshId),
+  runs: fc.array(anyPayload, { minLength: 1, maxLength: 4 }),
+});
+
+export const streamPosition: fc.Arbitrary<StreamPosition> = fc.record({
+  mesh: hex(32).map(meshId),
+  entries: fc
+    .uniqueArray(vectorEntry, { maxLength: 4, selector: authorStream })
+    .map((entries) => entries.sort((a, b) => (authorStream(a) < authorStream(b) ? -1 : 1))),
+});

@@ -1,0 +1,134 @@
+/**
+ * Streams over HTTP, the client's side: one exchange with a server that has
+ * `http-handler.ts` mounted, by `fetch`. In browsers and Node.
+ *
+ * @module
+ */
+
+import { ERROR_REMEDIES, MeshError, type MeshErrorCode } from "../protocol/errors.ts";
+import type { SiteId } from "../protocol/ids.ts";
+import { decodePackage, decodePosition } from "../protocol/stream-packet.ts";
+import { authorStream, subtractRanges } from "../protocol/version-vector.ts";
+import type { SyncOptions, SyncSummary } from "./channel.ts";
+import {
+  encodeHttpMessage,
+  HTTP_CONTENT_TYPE,
+  HTTP_MESSAGE_BYTES_MAX,
+  type HttpMessage,
+} from "./http-message.ts";
+import { rangeOfRun } from "./outbound-stream.ts";
+import { joinBytes } from "./packet.ts";
+import type { InboundStream, Streams } from "./streams.ts";
+import { heldRanges } from "./version-set.ts";
+
+export interface HttpSyncOptions extends SyncOptions {
+  /** For the app's access rules. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Takes what the server has and gives what it lacks, once. Cut off at any point, the next call goes
+ * on from there.
+ * @throws MeshError ERR_NETWORK (no or another answer), ERR_ABORTED, or the code the server refuses with
+ */
+export async function syncOverHttp(
+  streams: Streams,
+  url: string | URL,
+  options: HttpSyncOptions = {},
+): Promise<SyncSummary> {
+  const { peer = {}, headers, ...outboundOptions } = options;
+  const { signal } = options;
+  const post = async (message: HttpMessage): Promise<Uint8Array | null> => {
+    try {
+      const response = await fetch(url, {
+        method: "POST",
+        headers: { ...headers, "content-type": HTTP_CONTENT_TYPE },
+        body: encodeHttpMessage(message),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      return await bodyOf(response);
+    } catch (cause) {
+      if (cause instanceof MeshError) throw cause;
+      if (signal?.aborted === true)
+        throw new MeshError("ERR_ABORTED", "the caller's signal", { cause });
+      throw new MeshError("ERR_NETWORK", `no answer from ${String(url)}`, { cause });
+    }
+  };
+
+  const inbound = streams.inboundStream({ from: peer });
+  // First take: it may be our own log, of which the storage here has lost the end.
+  const { received, refused } = await pullAll(inbound, post);
+  // Only now: giving may have released what its own position did not count before.
+  const since = mustAnswer(await post({ type: "position" }));
+  let sent = 0;
+  const packages = streams.outboundStream({
+    ...outboundOptions,
+    to: peer,
+    since,
+    mode: "once",
+  });
+  for await (const each of packages) {
+    await each.ack(mustAnswer(await post({ type: "push", bytes: each.bytes })));
+    sent += each.changesets;
+  }
+  if (signal?.aborted === true) throw new MeshError("ERR_ABORTED", "the caller's signal");
+  return { sent, received, refused, code: null };
+}
+
+async function pullAll(
+  inbound: InboundStream,
+  post: (message: HttpMessage) => Promise<Uint8Array | null>,
+): Promise<{ readonly received: number; readonly refused: number }> {
+  const excluded = new Set<SiteId>();
+  let received = 0;
+  let refused = 0;
+  for (;;) {
+    const { bytes: position } = await inbound.position();
+    const bytes = await post({ type: "pull", excludeSites: [...excluded], position });
+    if (bytes === null) return { received, refused };
+    const ranges = decodePackage(bytes).runs.map(rangeOfRun);
+    const { outcomes, receipt } = await inbound.accept(bytes);
+    received += outcomes.length;
+    refused += outcomes.filter(({ verdict }) => verdict === "refused").length;
+    const entries = decodePosition(receipt.bytes).entries;
+    let isNew = false;
+    for (const range of ranges) {
+      const entry = entries.find((candidate) => authorStream(candidate) === authorStream(range));
+      const held = entry === undefined ? [] : heldRanges(entry);
+      if (subtractRanges([range], held).length === 0) continue;
+      // Not taken: without this the server would send the same for ever.
+      isNew ||= !excluded.has(range.site);
+      excluded.add(range.site);
+    }
+    if (!isNew && outcomes.every(({ verdict }) => verdict === "known" || verdict === "refused")) {
+      throw new MeshError("ERR_UNASKED", "the server sends what it was not asked for");
+    }
+  }
+}
+
+function mustAnswer(bytes: Uint8Array | null): Uint8Array {
+  if (bytes === null) throw new MeshError("ERR_NETWORK", "an empty answer");
+  return bytes;
+}
+
+/** Null: 204. @throws MeshError */
+async function bodyOf(response: Response): Promise<Uint8Array | null> {
+  if (response.status === 204) return null;
+  if (!response.ok) {
+    const text = (await response.text()).slice(0, 64);
+    const code = Object.hasOwn(ERROR_REMEDIES, text) ? (text as MeshErrorCode) : "ERR_NETWORK";
+    throw new MeshError(code, `the server answers ${response.status}`);
+  }
+  const reader = response.body?.getReader();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for (let next = await reader?.read(); next?.done === false; next = await reader?.read()) {
+    length += next.value.length;
+    if (length > HTTP_MESSAGE_BYTES_MAX) {
+      await reader?.cancel();
+      throw new MeshError("ERR_LIMIT", "answer too large");
+    }
+    chunks.push(next.value);
+  }
+  return joinBytes(chunks, length);
+}
