@@ -10,7 +10,7 @@
  */
 
 import { fromHex, type SiteId } from "../protocol/ids.ts";
-import type { ChangesetPayload } from "../protocol/payload.ts";
+import type { TableChanges } from "../protocol/payload.ts";
 import type { Engine } from "./engine.ts";
 import { mergeNewRows, type SequencedRow } from "./merge-new-rows.ts";
 import { type AppSchema, type AppTable, type CellColumn, perTable } from "./schema.ts";
@@ -33,17 +33,19 @@ export function mergeRows(
   engine: Engine,
   schema: AppSchema,
   site: SiteId,
-  payload: ChangesetPayload,
+  tables: Iterable<TableChanges>,
+  onTable: (table: AppTable) => void = () => undefined,
 ): void {
   const siteBytes = fromHex(site);
   let seq = 0;
-  for (const { table: number, rows } of payload.tables) {
+  for (const { table: number, rows } of tables) {
     const table = schema.tables[number] as AppTable;
     const sequenced = rows.map((row) => {
       const first = seq;
       seq += row.cells.length + (row.sentinel ? 1 : 0);
       return { row, seq: first };
     });
+    onTable(table);
     insertThroughVtab(engine, table, siteBytes, mergeNewRows(engine, table, siteBytes, sequenced));
   }
 }

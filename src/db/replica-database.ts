@@ -8,13 +8,21 @@
  * @module
  */
 
-import type { VerifiedChangeset } from "../protocol/changeset.ts";
+import type { VerifiedChangeset, VerifiedOutline } from "../protocol/changeset.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
-import type { Clock, IngestOutcome, ReplicaChange, Signer } from "../seams.ts";
+import type { VectorEntry } from "../protocol/version-vector.ts";
+import type {
+  Clock,
+  IncomingChangeset,
+  IngestOutcome,
+  ReplicaChange,
+  ReplicaStore,
+  Signer,
+} from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
 import type { ForkProof } from "./forks.ts";
+import type { ArrivedChunk } from "./incoming.ts";
 import type { Schema } from "./schema.ts";
 import type { MeshDatabase } from "./sql-runner.ts";
 import type { Storage } from "./storage.ts";
@@ -102,11 +110,22 @@ export interface ReplicaDatabase extends MeshDatabase {
    * @throws ERR_STORAGE_FULL, ERR_STORAGE_LOST, ERR_ENGINE_TRAP: nothing of the rest was kept; try again
    */
   readonly append: (changesets: readonly VerifiedChangeset[]) => Promise<readonly IngestOutcome[]>;
+  /** Keeps those that would be logged, to be filled with chunks. One outcome each. @throws as `append` */
+  readonly appendOutlines: (
+    outlines: readonly VerifiedOutline[],
+  ) => Promise<readonly IngestOutcome[]>;
+  /** The hash that this chunk of an incoming changeset must have; null when it is not missing. */
+  readonly missingChunkHash: (headerHash: HeaderHash, index: number) => Uint8Array | null;
+  /**
+   * Keeps them, in one transaction. Who brings the last one has the outcome of the changeset, the
+   * others "incomplete". @throws as `append`
+   */
+  readonly appendChunks: (chunks: readonly ArrivedChunk[]) => Promise<readonly IngestOutcome[]>;
+  readonly incoming: () => readonly IncomingChangeset[];
   /** As {@link ReplicaStore.read}: own unreleased changesets in the range are released first. */
-  readonly read: (
-    range: ChangesetRange,
-    bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+  readonly read: ReplicaStore["read"];
+  /** As {@link ReplicaStore.readChunks}. */
+  readonly readChunks: ReplicaStore["readChunks"];
   /** As {@link ReplicaStore.offer}. */
   readonly offer: (mode: "on" | "off") => Promise<void>;
   /** After every commit that changed the log or the tables. Returns the stop function. */

@@ -11,14 +11,16 @@
 import type { ChangesetHeader, Dependency, Stream } from "../protocol/changeset.ts";
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import { fromHex, type HeaderHash, type SiteId, toHex } from "../protocol/ids.ts";
-import { type ChangesetPayload, decodePayload, decodePayloadPrefix } from "../protocol/payload.ts";
+import { CHUNK_BYTES } from "../protocol/limits.ts";
+import { readPrefix, readTables, type TableChanges } from "../protocol/payload.ts";
 import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { type LogEntry, type LogVerdict, readEntry, updateVerdict } from "./log.ts";
 import { mergeRows } from "./merge.ts";
 import { countRefusal, noteWallClock, type ReplicaState, reloadState } from "./replica-state.ts";
 import type { AppSchema } from "./schema.ts";
-import { validatePayload } from "./validate.ts";
+import { payloadReader, payloadStart, type StoredPayload } from "./stored-payload.ts";
+import { validateTables } from "./validate.ts";
 
 /** The changeset that is being merged when something fails. */
 export interface MergeWatch {
@@ -62,7 +64,7 @@ export const isSpent = (budget: Budget): boolean =>
 
 type Judged = Pick<LogEntry, "headerHash" | "code"> & {
   readonly header: ChangesetHeader;
-  readonly payload: Uint8Array;
+  readonly payload: StoredPayload;
 };
 
 export type OnSettled = (chain: Chain, version: number, verdict: LogVerdict) => void;
@@ -89,14 +91,14 @@ export function settleUntried(
       const version = chain.settled + 1;
       const entry = readEntry(engine, chain, version);
       if (entry === null) throw new RangeError(`no version ${version} of ${chain.site} in the log`);
-      const { header, payload } = entry.changeset;
+      const { header, payload } = entry;
       budget.changesets--;
       if (entry.state === "merged") {
         // Written here, before what it follows came back.
         settled(state, chain, entry.headerHash, header.dependencies);
         continue;
       }
-      budget.payloadBytes -= payload.length;
+      budget.payloadBytes -= header.payloadBytes;
       const judged = { header, payload, headerHash: entry.headerHash, code: entry.code };
       const verdict = trySettle(state, engine, chain, judged, watch);
       if (verdict.state !== entry.state || verdict.code !== entry.code) {
@@ -137,7 +139,7 @@ export function trySettle(
   }
   if (verdict.state === "void") state.voidCount++;
   settled(state, chain, headerHash, header.dependencies);
-  noteWallClock(state, chain.site, changeset.payload);
+  noteWallClock(state, chain.site, payloadStart(engine, changeset.payload));
   return verdict;
 }
 
@@ -187,6 +189,17 @@ function isSettled(
   return chain !== undefined && chain.settled >= version;
 }
 
+/** Chunk by chunk: what is decoded is not kept. Of a payload that was found readable. */
+export function tablesOf(
+  engine: Engine,
+  header: ChangesetHeader,
+  payload: StoredPayload,
+): Iterable<TableChanges> {
+  const reader = payloadReader(engine, header, payload);
+  readPrefix(reader);
+  return readTables(reader, CHUNK_BYTES);
+}
+
 const parked = (code: MeshErrorCode): LogVerdict => ({ state: "parked", code, merged: null });
 const voided: LogVerdict = { state: "void", code: "ERR_ROWS_INVALID", merged: null };
 
@@ -204,26 +217,27 @@ function judgeAndMerge(
   if (changeset.code === "ERR_ENGINE_TRAP") return parked("ERR_ENGINE_TRAP");
   const readable = header.kind === "data" && header.encoding.type === "plain";
   if (!readable) return parked("ERR_ENCODING_UNKNOWN");
-  let rows: ChangesetPayload;
+  let tables: Iterable<TableChanges>;
   try {
-    const { schemaVersion, schemaHash } = decodePayloadPrefix(payload);
+    const reader = payloadReader(engine, header, payload);
+    const { schemaVersion, schemaHash } = readPrefix(reader);
     if (schemaVersion > schema.version) return parked("ERR_SCHEMA_NEWER");
     const known = state.schemaHashByVersion.get(schemaVersion) ?? null;
     if (schemaHash !== null && known !== null && schemaHash !== known) {
       return parked("ERR_SCHEMA_MISMATCH");
     }
-    rows = decodePayload(payload);
-    validatePayload(rows, schema, engine);
+    const decoded = readTables(reader, CHUNK_BYTES);
+    // Small ones are decoded once; large ones a second time, rather than kept.
+    tables = payload.number === null ? [...decoded] : decoded;
+    validateTables(tables, schema, engine);
   } catch (error) {
     const broken = ["ERR_ROWS_INVALID", "ERR_NOT_CANONICAL", "ERR_LIMIT"] as const;
     if (broken.some((code) => isMeshError(error, code))) return voided;
     throw error;
   }
+  if (payload.number !== null) tables = tablesOf(engine, header, payload);
   watch.merging = headerHash;
-  mergeRows(engine, schema, site, rows);
+  mergeRows(engine, schema, site, tables, (table) => state.changedTables.add(table.name));
   watch.merging = null;
-  for (const { table } of rows.tables) {
-    state.changedTables.add(schema.tables[table]?.name ?? "");
-  }
   return { state: "merged", code: null, merged: state.nextMerged++ };
 }

@@ -8,7 +8,7 @@
 
 import { isMeshError, MeshError } from "../protocol/errors.ts";
 import { CLOCK_MAX, PRIMARY_KEY_BYTES_MAX, ROWS_MAX, VALUE_BYTES_MAX } from "../protocol/limits.ts";
-import type { ChangesetPayload, RowChanges } from "../protocol/payload.ts";
+import type { RowChanges, TableChanges } from "../protocol/payload.ts";
 import type { StoredValue } from "../protocol/values.ts";
 import type { Engine } from "./engine.ts";
 import { unpackKey } from "./packed-key.ts";
@@ -26,13 +26,13 @@ import {
  * schema is beyond the named one too.
  * @throws MeshError ERR_ROWS_INVALID: void everywhere and for ever
  */
-export function validatePayload(
-  payload: ChangesetPayload,
+export function validateTables(
+  tables: Iterable<TableChanges>,
   schema: AppSchema,
   engine: Engine,
 ): void {
   let rowCount = 0;
-  for (const { table: number, rows } of payload.tables) {
+  for (const { table: number, rows } of tables) {
     const table = schema.tables[number];
     if (table === undefined) throw new MeshError("ERR_ROWS_INVALID", `no table ${number}`);
     rowCount += rows.length;

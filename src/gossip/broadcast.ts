@@ -11,11 +11,12 @@ import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import { BROADCAST_BYTES_MAX, BROADCAST_PENDING_MAX } from "../protocol/limits.ts";
 import type { BroadcastVerdict, IngestOutcome } from "../seams.ts";
+import { authorStream } from "../protocol/version-vector.ts";
+import { rangeOfBroadcast } from "./claimed-range.ts";
 import type { Emit } from "./effect.ts";
 import { type Intake, isTaken } from "./intake.ts";
 import type { Leases } from "./leases.ts";
 import { isBlamed, type Refusals } from "./refusals.ts";
-import { rangeOfBroadcast } from "./run-parts.ts";
 
 const VERDICT_MS = 200;
 /** Gossip that brought something this recently is taken to work. */
@@ -60,7 +61,8 @@ export function createBroadcasting(options: BroadcastOptions): Broadcasting {
     const holder = nextHolder();
     try {
       if (bytes.length > BROADCAST_BYTES_MAX) return refuse(id, from, "ERR_LIMIT");
-      leases.take(holder, rangeOfBroadcast(bytes));
+      const range = rangeOfBroadcast(bytes);
+      leases.take(holder, authorStream(range), range);
     } catch (error) {
       if (!isMeshError(error)) throw error;
       return refuse(id, from, error.code);

@@ -15,6 +15,7 @@ import {
   type HelloMessage,
   type Message,
   type VectorMessage,
+  type WantChunksMessage,
   type WantMessage,
 } from "../protocol/messages.ts";
 import {
@@ -22,11 +23,13 @@ import {
   authorStream,
   type ChangesetRange,
 } from "../protocol/version-vector.ts";
+import type { LogReading } from "../seams.ts";
 import type { DigestedVector } from "./digest.ts";
 import type { Emit } from "./effect.ts";
+import type { IncomingView } from "./incoming.ts";
 import type { Intake } from "./intake.ts";
 import type { Leases } from "./leases.ts";
-import { createPeerView, type PeerView } from "./peer-view.ts";
+import { createPeerView, holdsVersion, type PeerView } from "./peer-view.ts";
 import type { Refusals } from "./refusals.ts";
 import { createServing } from "./serving.ts";
 import { createVectorFeed } from "./vector-feed.ts";
@@ -46,6 +49,7 @@ export interface LinkContext {
   readonly ours: DigestedVector;
   readonly leases: Leases;
   readonly intake: Intake;
+  readonly incoming: IncomingView;
   readonly refusals: Refusals;
   readonly nextHolder: () => number;
   readonly emit: Emit;
@@ -75,7 +79,10 @@ export interface Link {
   readonly roundTripMs: () => number | null;
   readonly frame: (bytes: Uint8Array, nowMs: number) => void;
   readonly sent: () => void;
-  readonly read: (runs: readonly Uint8Array[], next: number | null) => void;
+  readonly read: (reading: LogReading) => void;
+  readonly chunksRead: (
+    chunks: readonly { readonly index: number; readonly bytes: Uint8Array }[],
+  ) => void;
   /** Our vector changed under these keys. */
   readonly changed: (keys: readonly AuthorStream[], urgency: "now" | "soon", nowMs: number) => void;
   /** What was to be told soon is told now: nobody else does. */
@@ -139,12 +146,16 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
         return receiveWant(message);
       case "run":
         return wants.run(message.want, message.run, nowMs);
-      case "part":
-        return wants.part(message, nowMs);
+      case "outline":
+        return wants.outline(message.want, message.outline, nowMs);
       case "served":
         return wants.served(message.want, message.complete, nowMs);
       case "neighbours":
-        emit({ type: "suggest", via: peer, peers: message.peers });
+        return emit({ type: "suggest", via: peer, peers: message.peers });
+      case "wantChunks":
+        return receiveWantChunks(message);
+      case "chunk":
+        return wants.chunk(message, nowMs);
     }
   }
 
@@ -197,6 +208,11 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     if (!serving.want({ ...message, ranges })) refused("ERR_LIMIT");
   }
 
+  function receiveWantChunks(message: WantChunksMessage): void {
+    const isHeld = holdsVersion(ours, authorStream(message), message.version);
+    if (!serving.wantChunks(message, isHeld)) refused("ERR_LIMIT");
+  }
+
   /** What of this range we claim to hold: the store is never asked beyond it. */
   function heldOf(range: ChangesetRange): readonly ChangesetRange[] {
     const entry = ours.entries.get(authorStream(range));
@@ -240,7 +256,7 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     }
     frames.push(...serving.frames());
     const read = serving.read();
-    if (read !== null) emit({ type: "read", peer, ...read });
+    if (read !== null) emit({ peer, ...read });
     return frames;
   }
 
@@ -266,7 +282,8 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     return times.length === 0 ? null : Math.min(...times);
   }
 
-  const retryMs = () => (view.totals().weLack === 0 ? null : wants.retryMs());
+  const retryMs = () =>
+    view.totals().weLack === 0 && context.incoming.count() === 0 ? null : wants.retryMs();
 
   return {
     peer,
@@ -279,6 +296,7 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       isSending = false;
     },
     read: serving.readDone,
+    chunksRead: serving.chunksRead,
     changed: (keys, urgency, nowMs) => {
       for (const key of keys) {
         feed.changed(key);

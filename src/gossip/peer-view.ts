@@ -53,6 +53,8 @@ export interface PeerView {
   readonly missing: (key: AuthorStream) => readonly VersionRange[];
   /** The digests differ still, although all claims are known: looks for forks once more. */
   readonly recheck: () => void;
+  /** Whether the peer claims this version, on the main chain that the key names or a branch of it. */
+  readonly claims: (key: AuthorStream, version: number) => boolean;
   readonly lacks: (key: AuthorStream) => number;
   readonly totals: () => { readonly weLack: number; readonly itLacks: number };
   /** Nothing is known to differ. */
@@ -77,6 +79,15 @@ const holdsHead = (
   chainsOf(vector, key).some((each) => {
     const entry = vector.entries.get(each);
     return entry?.head === head && entry.headHash === headHash;
+  });
+
+/** Whether the version is on one of the author's chains. */
+export const holdsVersion = (vector: DigestedVector, key: AuthorStream, version: number): boolean =>
+  chainsOf(vector, key).some((each) => {
+    const entry = vector.entries.get(each);
+    if (entry === undefined || version <= entry.floor) return false;
+    const isBeyond = entry.beyond.some(({ first, last }) => first <= version && version <= last);
+    return version <= entry.head || isBeyond;
   });
 
 export function createPeerView(ours: DigestedVector): PeerView {
@@ -222,6 +233,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
       for (const key of again.keys()) compareAll(key);
     },
     missing,
+    claims: (key, version) => holdsVersion(theirs, key, version),
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),
     same: () => known && differences.size === 0,

@@ -15,7 +15,14 @@ import type { StorageKind } from "../db/storage.ts";
 import type { MeshId } from "../protocol/ids.ts";
 import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
-import type { IngestItem, IngestOutcome, ReplicaChange } from "../seams.ts";
+import type {
+  ChunkRequest,
+  IncomingChangeset,
+  IngestItem,
+  IngestOutcome,
+  LogReading,
+  ReplicaChange,
+} from "../seams.ts";
 import type { KeyPair } from "../signing/keys.ts";
 import type { Replica, ReplicaReport } from "./replica.ts";
 
@@ -76,7 +83,12 @@ export interface ReplicaHost {
   readonly read: (
     range: ChangesetRange,
     bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+    large: "whole" | "outlined",
+  ) => Promise<LogReading>;
+  readonly readChunks: (
+    request: ChunkRequest,
+  ) => Promise<readonly { readonly index: number; readonly bytes: Uint8Array }[]>;
+  readonly incoming: () => Promise<readonly IncomingChangeset[]>;
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
@@ -162,12 +174,17 @@ export function createReplicaHost(
     },
     vector: () => opened().vector(),
     ingest: (items) => opened().ingest(items),
-    read: (range, bytesMax) => opened().read(range, bytesMax),
+    read: (range, bytesMax, large) => opened().read(range, bytesMax, large),
+    readChunks: (request) => opened().readChunks(request),
+    incoming: () => opened().incoming(),
     offer: (mode) => opened().offer(mode),
     peerPosition: (name) => opened().peerPosition(name),
     keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),
     subscribe: (listener) => {
-      opened().onChange(({ entries, broadcasts }) => void listener({ entries, broadcasts }));
+      opened().onChange(
+        ({ entries, broadcasts, incoming = [] }) =>
+          void listener({ entries, broadcasts, incoming }),
+      );
     },
     bindMesh: (id, invite) => opened().bindMesh(id, invite),
     report: () => opened().report(),

@@ -70,8 +70,8 @@ export function createSimNode(
 ): SimNode {
   const counts: SimCounts = {
     written: 0,
-    ingested: { run: 0, broadcast: 0 },
-    duplicates: { run: 0, broadcast: 0 },
+    ingested: { run: 0, broadcast: 0, outline: 0, chunk: 0 },
+    duplicates: { run: 0, broadcast: 0, outline: 0, chunk: 0 },
   };
   let life = 0;
   let hanging: "nothing" | "all" | "reads" = "nothing";
@@ -121,8 +121,11 @@ export function createSimNode(
         }
         return answers;
       },
-      read: (range, bytesMax) =>
-        hanging === "reads" ? new Promise(() => {}) : call(store.read(range, bytesMax)),
+      read: (range, bytesMax, large) =>
+        hanging === "reads" ? new Promise(() => {}) : call(store.read(range, bytesMax, large)),
+      readChunks: (request) =>
+        hanging === "reads" ? new Promise(() => {}) : call(store.readChunks(request)),
+      incoming: () => call(store.incoming()),
       offer: (mode) => call(store.offer(mode)),
       onChange: (listener) =>
         store.onChange((change) => {
@@ -153,7 +156,8 @@ export function createSimNode(
     return {
       ...network,
       send: (to, frame) => {
-        if (decodeMessage(frame).type === "want") add(to, 1);
+        const { type } = decodeMessage(frame);
+        if (type === "want" || type === "wantChunks") add(to, 1);
         return network.send(to, frame);
       },
       start: (handlers) =>
