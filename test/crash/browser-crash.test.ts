@@ -45,7 +45,14 @@ async function begin(
     await page.evaluate((given) => globalThis.crash.inspect(given), storage),
     victim.site,
   );
-  const options = { storage, since, join: witness.join, url: `${witness.url}/${storage}`, ...life };
+  const options = {
+    storage,
+    since,
+    join: witness.join,
+    url: `${witness.url}/${storage}`,
+    name: `${storage}-${life.name}`,
+    writes: life.writes,
+  };
   // Ends with the page.
   void page.evaluate((given) => globalThis.crash.live(given), options).catch(() => undefined);
   return page;
@@ -54,18 +61,16 @@ async function begin(
 const headAt = ({ mesh }: Witness, { site: of }: Victim): number =>
   mesh.status().authors.find(({ siteId }) => siteId === of)?.version ?? 0;
 
-const WAIT = { timeout: 20_000, interval: 5 };
+const WAIT = { timeout: 30_000, interval: 5 };
 
 /** A random moment: while it opens, or once it has written and the witness has got some of it. */
 async function untilKill(random: Random, victims: readonly Victim[], witness: Witness) {
   if (random.below(4) === 0) return pause(random.below(300));
   await Promise.all(
     victims.map(async (victim) => {
-      const until = async (condition: () => boolean): Promise<unknown> =>
-        vi.waitUntil(() => condition() || victim.failures.length > 0, WAIT);
-      await until(() => victim.said > 3);
       const head = headAt(witness, victim);
-      await until(() => headAt(witness, victim) > head);
+      const isSyncing = (): boolean => victim.said > 3 && headAt(witness, victim) > head;
+      await vi.waitUntil(() => isSyncing() || victim.failures.length > 0, WAIT);
       expect(victim.failures).toEqual([]);
     }),
   );
@@ -156,6 +161,7 @@ test(
       reports = victims.map(({ ledger, site: author }) => ledger.report(author ?? ""));
       await witness.close();
     }
+    expect(victims.flatMap(({ failures }) => failures)).toEqual([]);
     expect(witness.mesh.status().forks).toEqual([]);
     expect(witness.refused()).toBe(0);
     for (const report of reports) {

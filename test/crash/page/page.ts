@@ -72,8 +72,12 @@ async function follow(opened: Mesh, since: number, say: (said: Said) => void): P
   }
 }
 
-async function write(opened: Mesh, name: string, say: (said: Said) => void): Promise<never> {
-  for (let n = 0; ; n++) say({ type: "rows", ids: await writeEntry(opened, `${name}-${n}`, n) });
+/** Enough for every kill to come in the middle of it, and no more than the others can follow. */
+const ENTRIES_MAX = 200;
+
+async function write(opened: Mesh, name: string, say: (said: Said) => void): Promise<void> {
+  for (let n = 0; n < ENTRIES_MAX; n++)
+    say({ type: "rows", ids: await writeEntry(opened, `${name}-${n}`, n) });
 }
 
 async function writeEntry({ db }: Mesh, entry: string, n: number): Promise<string[]> {
