@@ -14,7 +14,7 @@ import {
 } from "../protocol/changeset.ts";
 import { encodeRun } from "../protocol/changeset-run.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
-import { fromHex, type HeaderHash, headerHash } from "../protocol/ids.ts";
+import { fromHex, type HeaderHash, headerHash, ZERO_HASH } from "../protocol/ids.ts";
 import { RUN_CHANGESETS_MAX } from "../protocol/limits.ts";
 import { encodeOutline } from "../protocol/outline.ts";
 import type { VersionRange } from "../protocol/version-vector.ts";
@@ -121,6 +121,8 @@ export function readHash(engine: Engine, chain: Chain, version: number): HeaderH
 
 export interface ReadPart {
   readonly run: Uint8Array | null;
+  /** Of the run's last changeset. */
+  readonly hash: HeaderHash;
   /** Of the changeset that the reading stopped at, when that is large. */
   readonly outline: Uint8Array | null;
   readonly next: number;
@@ -143,12 +145,14 @@ export function readRun(
   const select = selectFrom(engine, chain, first);
   const changesets: SignedChangeset[] = [];
   let previousHash: HeaderHash | null = null;
+  let hash: HeaderHash = ZERO_HASH;
   let outline: Uint8Array | null = null;
   let bytes = 0;
   while (changesets.length < RUN_CHANGESETS_MAX && select.step()) {
     const version = select.integer(VERSION);
     if (version !== first + changesets.length || version > last) break;
-    const { header, headerBytes, signature, payload, previousHash: before } = entryAt(select);
+    const entry = entryAt(select);
+    const { header, headerBytes, signature, payload, previousHash: before } = entry;
     const isOutlined = large === "outlined" && payload.number !== null;
     const payloadBytes = isOutlined ? payload.bytes.length : header.payloadBytes;
     const size = headerBytes.length + 64 + payloadBytes + 4;
@@ -160,6 +164,7 @@ export function readRun(
       break;
     }
     previousHash ??= before;
+    hash = entry.headerHash;
     bytes += size;
     const whole = wholePayload(engine, header, payload);
     changesets.push({ header, headerBytes, signature, payload: whole });
@@ -168,7 +173,7 @@ export function readRun(
   const run =
     previousHash === null ? null : encodeRun({ ...name, author, previousHash, changesets });
   if (run === null && outline === null) return null;
-  return { run, outline, next: first + changesets.length + (outline === null ? 0 : 1) };
+  return { run, hash, outline, next: first + changesets.length + (outline === null ? 0 : 1) };
 }
 
 /** Where the chunks of a large changeset are; null when it is not large, or not held. */

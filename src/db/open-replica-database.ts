@@ -8,10 +8,11 @@ import { MeshError } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId } from "../protocol/ids.ts";
 import { fromHex } from "../protocol/ids.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
-import type { ChunkRequest, IngestOutcome, LogReading } from "../seams.ts";
+import type { ChunkRequest, IngestOutcome } from "../seams.ts";
 import { admitOutline, appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
+import { judgeClaims } from "./claims.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { addChunks, chunkHashOf, incomingOf, isMissing, isWhole } from "./incoming.ts";
@@ -250,6 +251,7 @@ function createReplicaDatabase(
           await releaseUpTo(releasable(state, range));
         return readRange(state, file.engine(), range, bytesMax, large);
       }),
+    judge: (claims, also) => read((engine) => judgeClaims(state, engine, claims, also)),
     offer: (mode) =>
       mutex.run(async () => {
         state.offering = mode === "on";
@@ -308,27 +310,31 @@ function readRange(
   range: ChangesetRange,
   bytesMax: number,
   large: "whole" | "outlined",
-): LogReading {
+): Awaited<ReturnType<ReplicaDatabase["read"]>> {
   const chain = chainOf(state, range);
   const runs: Uint8Array[] = [];
+  const hashes: HeaderHash[] = [];
   const outlines: Uint8Array[] = [];
   let bytes = 0;
   let next = range.first;
   // What lies above the watermark may still change: it is nobody else's.
   const isOwn = chain === state.chains.own();
   const last = isOwn ? Math.min(range.last, state.released.head) : range.last;
-  if (chain === undefined) return { runs, next: null };
+  if (chain === undefined) return { runs, hashes, next: null };
   while (next <= last && (bytes === 0 || bytes < bytesMax)) {
     const part = readRun(engine, chain, { first: next, last }, bytesMax - bytes, large);
     if (part === null) break;
-    const { run, outline } = part;
-    if (run !== null) runs.push(run);
+    const { run, hash, outline } = part;
+    if (run !== null) {
+      runs.push(run);
+      hashes.push(hash);
+    }
     if (outline !== null) outlines.push(outline);
     bytes += (run?.length ?? 0) + (outline?.length ?? 0);
     ({ next } = part);
   }
   const isServed = next > range.last || bytes === 0 || (isOwn && next > last);
-  return { runs, outlines, next: isServed ? null : next };
+  return { runs, hashes, outlines, next: isServed ? null : next };
 }
 
 function readChunks(

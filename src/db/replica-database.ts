@@ -17,8 +17,8 @@ import type {
   IncomingChangeset,
   IngestOutcome,
   ReplicaChange,
-  ReplicaStore,
   Signer,
+  StreamStore,
 } from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
 import type { ForkProof } from "./forks.ts";
@@ -122,10 +122,12 @@ export interface ReplicaDatabase extends MeshDatabase {
    */
   readonly appendChunks: (chunks: readonly ArrivedChunk[]) => Promise<readonly IngestOutcome[]>;
   readonly incoming: () => readonly IncomingChangeset[];
-  /** As {@link ReplicaStore.read}: own unreleased changesets in the range are released first. */
-  readonly read: ReplicaStore["read"];
-  /** As {@link ReplicaStore.readChunks}. */
-  readonly readChunks: ReplicaStore["readChunks"];
+  /** As {@link StreamStore.read}: own unreleased changesets in the range are released first. */
+  readonly read: StreamStore["read"];
+  /** As {@link StreamStore.readChunks}. */
+  readonly readChunks: StreamStore["readChunks"];
+  /** As {@link StreamStore.judge}. */
+  readonly judge: StreamStore["judge"];
   /** As {@link ReplicaStore.offer}. */
   readonly offer: (mode: "on" | "off") => Promise<void>;
   /** After every commit that changed the log or the tables. Returns the stop function. */

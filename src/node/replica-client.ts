@@ -56,6 +56,7 @@ export async function openReplicaInWorker(
       read: (range, bytesMax, large = "whole") => host.read(range, bytesMax, large),
       readChunks: (wanted) => host.readChunks(wanted),
       incoming: () => host.incoming(),
+      judge: (claims, also) => host.judge(claims, also),
       offer: (mode) => host.offer(mode),
       peerPosition: (name) => host.peerPosition(name),
       keepPeerPosition: (name, position) => host.keepPeerPosition(name, position),

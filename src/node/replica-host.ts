@@ -13,15 +13,14 @@ import type { Schema } from "../db/schema.ts";
 import type { SqlRunner } from "../db/sql-runner.ts";
 import type { StorageKind } from "../db/storage.ts";
 import type { MeshId } from "../protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
+import type { VectorEntry } from "../protocol/version-vector.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
 import type {
-  ChunkRequest,
   IncomingChangeset,
   IngestItem,
   IngestOutcome,
-  LogReading,
   ReplicaChange,
+  StreamStore,
 } from "../seams.ts";
 import type { KeyPair } from "../signing/keys.ts";
 import type { Replica, ReplicaReport } from "./replica.ts";
@@ -80,15 +79,10 @@ export interface ReplicaHost {
   readonly eventsClose: (call: CallId) => Promise<void>;
   readonly vector: () => Promise<readonly VectorEntry[]>;
   readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
-  readonly read: (
-    range: ChangesetRange,
-    bytesMax: number,
-    large: "whole" | "outlined",
-  ) => Promise<LogReading>;
-  readonly readChunks: (
-    request: ChunkRequest,
-  ) => Promise<readonly { readonly index: number; readonly bytes: Uint8Array }[]>;
+  readonly read: StreamStore["read"];
+  readonly readChunks: StreamStore["readChunks"];
   readonly incoming: () => Promise<readonly IncomingChangeset[]>;
+  readonly judge: StreamStore["judge"];
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
@@ -177,6 +171,7 @@ export function createReplicaHost(
     read: (range, bytesMax, large) => opened().read(range, bytesMax, large),
     readChunks: (request) => opened().readChunks(request),
     incoming: () => opened().incoming(),
+    judge: (claims, also) => opened().judge(claims, also),
     offer: (mode) => opened().offer(mode),
     peerPosition: (name) => opened().peerPosition(name),
     keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),

@@ -94,6 +94,7 @@ function createReplica(
     read: database.read,
     readChunks: database.readChunks,
     incoming: async () => database.incoming(),
+    judge: database.judge,
     offer: database.offer,
     onChange: database.onChange,
     peerPosition: database.peerPosition,
