@@ -21,7 +21,7 @@ import type { Fleet } from "../../src/testing/simulate.ts";
 import type { World } from "../../src/testing/world.ts";
 
 const animals = compileSqliteInNode().then((wasm) => checkSchema(ANIMALS, wasm));
-/** Above one frame: travels in parts. */
+/** Above one chunk: travels as an outline and five chunks. */
 const PHOTO_BYTES = 300_000;
 
 export interface SqlDevice extends SimDevice {

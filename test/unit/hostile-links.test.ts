@@ -1,6 +1,6 @@
 /** A peer that keeps to every single rule and still wants to stall, starve or fill us. */
 import { expect, test } from "vitest";
-import { PART_BYTES } from "../../src/protocol/limits.ts";
+import { CHUNK_BYTES } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { WANTS_QUEUED_MAX } from "../../src/gossip/serving.ts";
 import { createReplication } from "../../src/gossip/replication.ts";
@@ -12,7 +12,6 @@ import {
   type Machine,
   mesh,
   only,
-  runOf,
   self,
   siteOf,
 } from "./replication-machine.ts";
@@ -55,33 +54,18 @@ function askedOfB(machine: Machine, chatter: (want: number) => void, seconds: nu
   return asked;
 }
 
-test("[AE7] parts that continue nothing are no progress", () => {
+test("[AE7] chunks that nobody asked for are no progress", () => {
   const machine = createMachine();
   machine.connect("a", [entry(1, 9)]);
   machine.connect("b", [entry(1, 9)]);
-  const bytes = new Uint8Array(PART_BYTES);
-  const part = { totalBytes: 40 * PART_BYTES, offset: PART_BYTES, bytes };
+  const bytes = new Uint8Array(CHUNK_BYTES);
   const asked = askedOfB(
     machine,
-    (want) => machine.frame("a", { type: "part", want, ...part }),
+    (want) => machine.frame("a", { type: "chunk", want, index: 0, bytes }),
     10,
   );
   expect(asked).toBeGreaterThan(0);
-});
-
-test("[AE7] a run begun again and again is refused, and no progress", () => {
-  const machine = createMachine();
-  machine.connect("a", [entry(1, 9)]);
-  machine.connect("b", [entry(1, 9)]);
-  const run = runOf(1, 1, 1, 40 * PART_BYTES);
-  const part = { totalBytes: run.length, offset: 0, bytes: run.subarray(0, PART_BYTES) };
-  const asked = askedOfB(
-    machine,
-    (want) => machine.frame("a", { type: "part", want, ...part }),
-    12,
-  );
-  expect(asked).toBeGreaterThan(0);
-  expect(machine.replication.status().refusals.get("ERR_NOT_CANONICAL")).toBeGreaterThan(0);
+  expect(machine.replication.status().refusals.get("ERR_UNASKED")).toBe(10);
 });
 
 test.each([1, 2, 3, 20])("[AE10] %i liars about our own log delay our offer, no more", (liars) => {

@@ -92,7 +92,10 @@ test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
         statement.bindSql(params);
         statement.run();
       }
-      const tables = captureChanges(engine, schema, new Set(TABLES));
+      const tables = captureChanges(engine, schema, new Set(TABLES)).map(({ table, parts }) => ({
+        table,
+        rows: [...parts].flat(),
+      }));
       return { schemaVersion: 1, schemaHash: null, wallClockMs: 0, tables };
     };
     const statements = (): ReturnType<typeof randomStatements> => {
@@ -114,7 +117,7 @@ test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
         author.exec("BEGIN");
         const payload = write(author, work);
         author.exec("COMMIT");
-        mergeRows(ours, schema, SITES[at] as SiteId, payload);
+        mergeRows(ours, schema, SITES[at] as SiteId, payload.tables);
         mergeThroughVtab(reference, schema, SITES[at] as SiteId, payload);
       }
       for (const engine of [ours, reference]) engine.exec(end);

@@ -41,6 +41,7 @@ const statusWith = (
         refusedByCode: new Map(),
         forks: [],
       },
+      incoming: [],
       authors: [
         {
           siteId: alice.siteId,
