@@ -45,6 +45,12 @@ const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
+const CHUNKS_AT_FIRST = 4;
+/**
+ * A want of chunks that takes longer is followed by a smaller one, one that takes half as long by a
+ * larger one: what is small waits behind about so much.
+ */
+const CHUNKS_MS = 1_500;
 /** Streams looked at for one want; the rest has its turn next time. */
 const SCAN_MAX = 4 * WANT_RANGES_MAX;
 /** Ranges of one author in one want: gaps beyond these wait for the next. */
@@ -54,6 +60,7 @@ interface Want {
   readonly ranges: readonly ChangesetRange[];
   readonly chunks: WantedChunks | null;
   readonly holder: number;
+  readonly askedMs: number;
   /** What of it nothing came of. */
   readonly silent: Set<LeaseKey>;
   receivedBytes: number;
@@ -112,6 +119,7 @@ export function createWants(options: WantsOptions): Wants {
   let peerBackoff: Backoff = { failures: 0, untilMs: 0 };
   let lastWant = 0;
   let lookedMs = 0;
+  let chunksAtOnce = CHUNKS_AT_FIRST;
   /** Since when, and with how many bytes, the oldest want is being answered. */
   let turn = { sinceMs: 0, progressMs: 0, bytes: 0 };
 
@@ -159,6 +167,7 @@ export function createWants(options: WantsOptions): Wants {
     wants.set(lastWant, {
       ...wanted,
       holder,
+      askedMs: nowMs,
       silent: new Set(leased.map(({ key }) => key)),
       receivedBytes: 0,
       ingesting: 0,
@@ -204,7 +213,7 @@ export function createWants(options: WantsOptions): Wants {
       const { headerHash, version, missing } = changeset;
       const chain = chainOf(changeset);
       if (!filter(chain) || backedOff(headerHash, nowMs) || !view.claims(chain, version)) continue;
-      const left = firstOf(leases.free(headerHash, missing), WANT_CHUNKS_MAX);
+      const left = firstOf(leases.free(headerHash, missing), chunksAtOnce);
       if (left.length > 0) return { of: changeset, left };
     }
     return null;
@@ -317,10 +326,16 @@ export function createWants(options: WantsOptions): Wants {
     leases.release(want.holder);
     const nothing = want.receivedBytes === 0;
     if (complete || nothing) silence(want, nowMs);
+    if (want.chunks !== null) pace(nowMs - want.askedMs);
     want.state = "served";
     wants.delete(id);
     turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
     settle(want, nowMs);
+  }
+
+  function pace(tookMs: number): void {
+    if (tookMs > CHUNKS_MS) chunksAtOnce = Math.max(1, Math.floor(chunksAtOnce / 2));
+    else if (2 * tookMs < CHUNKS_MS) chunksAtOnce = Math.min(WANT_CHUNKS_MAX, 2 * chunksAtOnce);
   }
 
   function silence({ silent, chunks }: Want, nowMs: number): void {

@@ -66,19 +66,23 @@ test("[AE15] peers that answer everything at once fill the intake to what was as
   const large = incomingOf(1, 5, 60_000_000);
   machine.tell({ type: "changed", entries: [], broadcasts: [], incoming: [large] });
   let peak = 0;
-  for (const peer of "abcdefgh") {
-    machine.connect(peer, [entry(1, 9)]);
+  const peers = [..."abcdefgh"];
+  for (const peer of peers) machine.connect(peer, [entry(1, 9)]);
+  for (let round = 0; round < 20; round++) {
     machine.pass(300);
-    for (const { want, chunks } of only(machine.sent(peer), "wantChunks")) {
-      for (const index of indexesOf(chunks)) {
-        machine.frame(peer, { type: "chunk", want, index, bytes: new Uint8Array(CHUNK_BYTES) });
-        peak = Math.max(peak, machine.replication.intakeBytes());
+    for (const peer of peers) {
+      for (const { want, chunks } of only(machine.sent(peer), "wantChunks")) {
+        for (const index of indexesOf(chunks)) {
+          machine.frame(peer, { type: "chunk", want, index, bytes: new Uint8Array(CHUNK_BYTES) });
+          peak = Math.max(peak, machine.replication.intakeBytes());
+        }
+        machine.frame(peer, { type: "served", want, complete: true });
       }
-      machine.frame(peer, { type: "served", want, complete: true });
     }
   }
-  // Above 4 MiB nothing more is asked for.
-  expect(peak).toBe(4 * WANT_BYTES_MAX);
+  // Above 4 MiB nobody is asked for more.
+  expect(peak).toBeGreaterThanOrEqual(4 * WANT_BYTES_MAX);
+  expect(peak).toBeLessThanOrEqual((4 + peers.length) * WANT_BYTES_MAX);
 });
 
 test("[AE9] a want for more chunks than fit one answer costs one read", () => {
