@@ -3,7 +3,7 @@ import { cpSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { Mesh } from "../../src/node/api.ts";
 import type { Random } from "../../src/seams.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { temporaryDirectory } from "../unit/temporary-directory.ts";
 import { collect, idsOf, openAlone, write } from "./meshes.ts";
 
