@@ -2,7 +2,7 @@
  * Devices as they are: the real database in memory, the real signatures, random transactions over
  * few keys, and the model of what merging means.
  */
-import { checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { Storage } from "../../src/db/storage.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";

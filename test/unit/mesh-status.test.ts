@@ -37,6 +37,7 @@ const statusWith = (
         held: 0,
         parked: 0,
         parkedCode: null,
+        newerSchemas: [],
         void: 0,
         refusedByCode: new Map(),
         forks: [],
