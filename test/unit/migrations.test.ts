@@ -1,6 +1,12 @@
 /** What a later schema version may add, what becomes of a file that meets it, and who judges by what. */
 import { expect, test } from "vitest";
+import { appendSome } from "../../src/db/append.ts";
 import { checkSchema } from "../../src/db/check-schema.ts";
+import { type DatabaseFile, openDatabaseFile } from "../../src/db/database-file.ts";
+import type { Engine } from "../../src/db/engine.ts";
+import { createReplicaState, type ReplicaState } from "../../src/db/replica-state.ts";
+import { installSchema } from "../../src/db/schema-install.ts";
+import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
 import type { AppSchema, Schema } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
@@ -8,7 +14,17 @@ import { packKey } from "../../src/db/packed-key.ts";
 import { COLUMNS_MAX, SCHEMA_VERSION_MAX, TABLES_MAX } from "../../src/protocol/limits.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
 import { forge, payloadOf } from "../fixtures/forge.ts";
-import { ANIMALS, ANIMALS_2, ANIMALS_3, openReplica, pull } from "../fixtures/replicas.ts";
+import {
+  ANIMALS,
+  ANIMALS_2,
+  ANIMALS_3,
+  changesetsOf,
+  openReplica,
+  pull,
+  secretOf,
+  signerOf,
+  testClock,
+} from "../fixtures/replicas.ts";
 import { openTestEngine, storedRows } from "./open-test-engine.ts";
 
 const T = "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, a TEXT) STRICT";
@@ -301,3 +317,58 @@ test("[M13] added columns show their default, in rows from before, from older pe
   }
   for (const db of [older, veteran, newcomer]) await db.close();
 });
+
+/** Statements that it takes to park a history of two authors of version 3, and to merge it after the upgrade. */
+async function statementsFor(changesets: readonly VerifiedChangeset[]): Promise<number> {
+  const wasm = await compileSqliteInNode();
+  const storage = createMemoryStorage();
+  await (await openReplica(1, { storage })).close();
+  const signer = await signerOf(1);
+  const identity = async () => ({ secret: secretOf(1), signer });
+  const { file } = await openDatabaseFile(storage, wasm, identity);
+  let statements = 0;
+  const counting = (engine: Engine): Engine => ({
+    ...engine,
+    prepare: (sql) => {
+      statements++;
+      return engine.prepare(sql);
+    },
+  });
+  const counted: DatabaseFile = {
+    ...file,
+    transact: (work) => file.transact((engine) => work(counting(engine))),
+  };
+  const open = async (schema: Schema): Promise<ReplicaState> => {
+    const checked = await checkSchema(schema, wasm);
+    await file.transact((engine) => installSchema(engine, checked));
+    return createReplicaState(counted, signer, checked, testClock);
+  };
+  const parking = await open(ANIMALS);
+  for (const changeset of changesets) await appendSome(parking, [changeset], 0);
+  const merging = await open(ANIMALS_3);
+  for (let more = true; more;) ({ more } = await appendSome(merging, [], 0));
+  expect(storedRows(file.engine(), "SELECT DISTINCT state FROM rowmesh_log")).toEqual([[2n]]);
+  await file.close();
+  return statements;
+}
+
+test("[M13] an upgrade merges a long parked history at a cost of its length", async () => {
+  const [one, other] = await Promise.all(
+    [2, 3].map((number) => openReplica(number, { schema: ANIMALS_3 })),
+  );
+  if (one === undefined || other === undefined) throw new RangeError("two were opened");
+  // Each on top of the other's: no author's chain is merged in one go.
+  for (let at = 0; at < 60; at++) {
+    await one.exec("INSERT INTO trap VALUES (?, 'one', NULL)", [`${at}`]);
+    await pull(one, other);
+    await other.exec("UPDATE trap SET place = 'other' WHERE id = ?", [`${at}`]);
+    await pull(other, one);
+  }
+  const chains = await Promise.all([one, other].map((db) => changesetsOf(one, db.signer.siteId)));
+  const firsts = (count: number) => chains.flatMap((chain) => chain.slice(0, count));
+  const [half, whole] = [await statementsFor(firsts(30)), await statementsFor(firsts(60))];
+  expect(whole).toBeLessThan(2.1 * half);
+  expect(whole / 120).toBeLessThan(13);
+  await one.close();
+  await other.close();
+}, 30_000);

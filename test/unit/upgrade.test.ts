@@ -206,6 +206,6 @@ async function runHistory({ first, steps, last }: History): Promise<void> {
 
 test(
   "[M13] replicas of three schema versions go on, and hold the model's tables once all are upgraded",
-  () => fc.assert(fc.asyncProperty(history, runHistory), { numRuns: RUNS }),
+  () => fc.assert(fc.asyncProperty(history, runHistory), { numRuns: RUNS, endOnFailure: true }),
   120_000,
 );
