@@ -7,7 +7,7 @@
 import { packKey } from "../db/packed-key.ts";
 import type { AppSchema, CellColumn } from "../db/schema.ts";
 import type { SqlRunner } from "../db/sql-runner.ts";
-import { fromHex, toHex } from "../protocol/ids.ts";
+import { toHex } from "../protocol/ids.ts";
 import type { SqlValue, StoredValue } from "../protocol/values.ts";
 import { isAlive, type ModelTables } from "./merge-model.ts";
 
@@ -48,10 +48,15 @@ export function rowsOfModel(model: ModelTables, schema: AppSchema): Map<string, 
   return shown;
 }
 
-/** Of the literals that the schemas of the tests use. */
+/** SQL's literals; SQLite itself checked that this is one (`checkSchema`). */
 function defaultOf({ defaultSql, valueClass }: CellColumn): StoredValue {
-  if (defaultSql === null) return null;
-  if (defaultSql.startsWith("x'")) return fromHex(defaultSql.slice(2, -1));
+  if (defaultSql === null || /^null$/i.test(defaultSql)) return null;
   if (defaultSql.startsWith("'")) return defaultSql.slice(1, -1).replaceAll("''", "'");
-  return valueClass === "REAL" ? Number(defaultSql) : BigInt(defaultSql);
+  if (/^x'/i.test(defaultSql)) return Uint8Array.from(Buffer.from(defaultSql.slice(2, -1), "hex"));
+  if (/^(?:true|false)$/i.test(defaultSql)) return /^true$/i.test(defaultSql) ? 1n : 0n;
+  const number = defaultSql.replaceAll(/\s/g, "");
+  const isInteger = /^[+-]?(?:\d+|0x[0-9a-f]+)$/i.test(number) && valueClass !== "REAL";
+  if (!isInteger) return Number(number);
+  const size = BigInt(number.replace(/^[+-]/, ""));
+  return number.startsWith("-") ? -size : size;
 }
