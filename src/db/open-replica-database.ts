@@ -12,6 +12,7 @@ import type { ChunkRequest, IngestOutcome } from "../seams.ts";
 import { admitOutline, appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
+import { checkSchema } from "./check-schema.ts";
 import { judgeClaims } from "./claims.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
@@ -28,8 +29,7 @@ import type {
 } from "./replica-database.ts";
 import { createReplicaState, release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { bindDrafts, restoreOwn } from "./restore.ts";
-import { checkSchema } from "./schema.ts";
-import { installSchema, schemaHashes } from "./schema-install.ts";
+import { installSchema } from "./schema-install.ts";
 import { computeStateHash } from "./state-hash.ts";
 import { type ArrivedChangeset, readChunk } from "./stored-payload.ts";
 import { createTransactions } from "./transaction.ts";
@@ -48,12 +48,8 @@ export async function openReplicaDatabase(
     const schema = options.schema === null ? null : await checkSchema(options.schema, wasm);
     const { file, signer } = await openDatabaseFile(storage, wasm, options.identity);
     opened = file;
-    if (options.schema !== null && schema !== null) {
-      const declared = options.schema;
-      await file.transact((engine) => installSchema(engine, declared, schema, wasm));
-    }
-    const hashes = schemaHashes(file.engine());
-    const state = createReplicaState(file, signer, schema, hashes, options.clock);
+    if (schema !== null) await file.transact((engine) => installSchema(engine, schema));
+    const state = createReplicaState(file, signer, schema, options.clock);
     file.onReopened(() => reloadState(state));
     for (let more = state.untried.size > 0; more;) ({ more } = await appendSome(state, [], 0));
     const database = createReplicaDatabase(state, options);

@@ -12,15 +12,26 @@ import type { ChangesetHeader, Dependency, Stream } from "../protocol/changeset.
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import { fromHex, type HeaderHash, type SiteId, toHex } from "../protocol/ids.ts";
 import { CHUNK_BYTES } from "../protocol/limits.ts";
-import { readPrefix, readTables, type TableChanges } from "../protocol/payload.ts";
+import {
+  decodePayloadPrefix,
+  type PayloadRows,
+  readPrefix,
+  readTables,
+} from "../protocol/payload.ts";
 import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { type LogEntry, type LogVerdict, readEntry, updateVerdict } from "./log.ts";
 import { mergeRows } from "./merge.ts";
-import { countRefusal, noteWallClock, type ReplicaState, reloadState } from "./replica-state.ts";
-import type { AppSchema } from "./schema.ts";
+import {
+  countRefusal,
+  noteWallClock,
+  type Parked,
+  type ReplicaState,
+  reloadState,
+} from "./replica-state.ts";
+import { type AppSchema, schemaVersionOf } from "./schema.ts";
 import { payloadReader, payloadStart, type StoredPayload } from "./stored-payload.ts";
-import { validateTables } from "./validate.ts";
+import { validatePayload } from "./validate.ts";
 
 /** The changeset that is being merged when something fails. */
 export interface MergeWatch {
@@ -132,14 +143,15 @@ export function trySettle(
     return { state: "held", code: null, merged: null };
   }
   const verdict = judgeAndMerge(state, engine, chain.site, changeset, watch);
+  const start = payloadStart(engine, changeset.payload);
   if (verdict.code !== null && verdict.code !== changeset.code) countRefusal(state, verdict.code);
   if (verdict.state === "parked") {
-    state.parked.set(chain, verdict.code ?? "ERR_SCHEMA_NEWER");
+    state.parked.set(chain, parkedAs(verdict.code ?? "ERR_SCHEMA_NEWER", start));
     return verdict;
   }
   if (verdict.state === "void") state.voidCount++;
   settled(state, chain, headerHash, header.dependencies);
-  noteWallClock(state, chain.site, payloadStart(engine, changeset.payload));
+  noteWallClock(state, chain.site, start);
   return verdict;
 }
 
@@ -148,6 +160,11 @@ const baseOf = ({ site, base, baseHash }: Chain): Dependency => ({
   site,
   version: base,
   hashPrefix: fromHex(baseHash.slice(0, 16)),
+});
+
+const parkedAs = (code: MeshErrorCode, payload: Uint8Array): Parked => ({
+  code,
+  schemaVersion: code === "ERR_SCHEMA_NEWER" ? decodePayloadPrefix(payload).schemaVersion : null,
 });
 
 function waitFor(state: ReplicaState, chain: Chain, { site, version }: Dependency): void {
@@ -181,8 +198,9 @@ function isSettled(
   if (version === 0) return true;
   const hash = toHex(hashPrefix);
   const chains = state.chains.of(site, stream);
+  // A branch begins with what it leaves as if that were settled.
   const isHead = (chain: Chain): boolean =>
-    chain.settled === version && chain.settledHash.startsWith(hash);
+    chain.settled === version && version > chain.base && chain.settledHash.startsWith(hash);
   if (chains.some(isHead)) return true;
   if (!chains.some((chain) => chain.settled > version)) return false;
   const chain = state.chains.find(site, stream, version, hash);
@@ -190,14 +208,14 @@ function isSettled(
 }
 
 /** Chunk by chunk: what is decoded is not kept. Of a payload that was found readable. */
-export function tablesOf(
+export function rowsOf(
   engine: Engine,
   header: ChangesetHeader,
   payload: StoredPayload,
-): Iterable<TableChanges> {
+): PayloadRows {
   const reader = payloadReader(engine, header, payload);
-  readPrefix(reader);
-  return readTables(reader, CHUNK_BYTES);
+  const { schemaVersion } = readPrefix(reader);
+  return { schemaVersion, tables: readTables(reader, CHUNK_BYTES) };
 }
 
 const parked = (code: MeshErrorCode): LogVerdict => ({ state: "parked", code, merged: null });
@@ -217,27 +235,27 @@ function judgeAndMerge(
   if (changeset.code === "ERR_ENGINE_TRAP") return parked("ERR_ENGINE_TRAP");
   const readable = header.kind === "data" && header.encoding.type === "plain";
   if (!readable) return parked("ERR_ENCODING_UNKNOWN");
-  let tables: Iterable<TableChanges>;
+  let rows: PayloadRows;
   try {
     const reader = payloadReader(engine, header, payload);
     const { schemaVersion, schemaHash } = readPrefix(reader);
     if (schemaVersion > schema.version) return parked("ERR_SCHEMA_NEWER");
-    const known = state.schemaHashByVersion.get(schemaVersion) ?? null;
-    if (schemaHash !== null && known !== null && schemaHash !== known) {
+    const { hash } = schemaVersionOf(schema, schemaVersion);
+    if (schemaHash !== null && schemaHash !== hash) {
       return parked("ERR_SCHEMA_MISMATCH");
     }
     const decoded = readTables(reader, CHUNK_BYTES);
     // Small ones are decoded once; large ones a second time, rather than kept.
-    tables = payload.number === null ? [...decoded] : decoded;
-    validateTables(tables, schema, engine);
+    rows = { schemaVersion, tables: payload.number === null ? [...decoded] : decoded };
+    validatePayload(rows, schema, engine);
   } catch (error) {
     const broken = ["ERR_ROWS_INVALID", "ERR_NOT_CANONICAL", "ERR_LIMIT"] as const;
     if (broken.some((code) => isMeshError(error, code))) return voided;
     throw error;
   }
-  if (payload.number !== null) tables = tablesOf(engine, header, payload);
+  if (payload.number !== null) rows = rowsOf(engine, header, payload);
   watch.merging = headerHash;
-  mergeRows(engine, schema, site, tables, (table) => state.changedTables.add(table.name));
+  mergeRows(engine, schema, site, rows, (table) => state.changedTables.add(table.name));
   watch.merging = null;
   return { state: "merged", code: null, merged: state.nextMerged++ };
 }

@@ -8,7 +8,7 @@
 
 import { isMeshError, MeshError } from "../protocol/errors.ts";
 import { CLOCK_MAX, PRIMARY_KEY_BYTES_MAX, ROWS_MAX, VALUE_BYTES_MAX } from "../protocol/limits.ts";
-import type { RowChanges, TableChanges } from "../protocol/payload.ts";
+import type { PayloadRows, RowChanges } from "../protocol/payload.ts";
 import type { StoredValue } from "../protocol/values.ts";
 import type { Engine } from "./engine.ts";
 import { unpackKey } from "./packed-key.ts";
@@ -18,22 +18,19 @@ import {
   type CellColumn,
   checkSql,
   type KeyColumn,
+  schemaVersionOf,
   type ValueClass,
 } from "./schema.ts";
 
 /**
- * Of a payload that names this schema's version or an earlier one: a table or column beyond this
- * schema is beyond the named one too.
+ * By the tables of the version the payload names, which is this schema's or an earlier one.
  * @throws MeshError ERR_ROWS_INVALID: void everywhere and for ever
  */
-export function validateTables(
-  tables: Iterable<TableChanges>,
-  schema: AppSchema,
-  engine: Engine,
-): void {
+export function validatePayload(payload: PayloadRows, schema: AppSchema, engine: Engine): void {
+  const { tables } = schemaVersionOf(schema, payload.schemaVersion);
   let rowCount = 0;
-  for (const { table: number, rows } of tables) {
-    const table = schema.tables[number];
+  for (const { table: number, rows } of payload.tables) {
+    const table = tables[number];
     if (table === undefined) throw new MeshError("ERR_ROWS_INVALID", `no table ${number}`);
     rowCount += rows.length;
     if (rowCount > ROWS_MAX) throw invalid(table, "too many rows");

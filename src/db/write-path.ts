@@ -32,7 +32,7 @@ import { release, type ReplicaState } from "./replica-state.ts";
 import { settled } from "./settle.ts";
 import type { AppSchema } from "./schema.ts";
 import { insertChunk, nextPayloadNumber, type StoredPayload } from "./stored-payload.ts";
-import { validateTables } from "./validate.ts";
+import { validatePayload } from "./validate.ts";
 
 /**
  * Turns what the open transaction wrote into changesets of the log: one, after row-less ones when
@@ -133,7 +133,7 @@ function writePayload(
   for (const { table, rows: count, parts } of tables) {
     writer.table(table, count);
     for (const rows of parts) {
-      validateTables([{ table, rows }], schema, engine);
+      validatePayload({ ...prefix, tables: [{ table, rows }] }, schema, engine);
       for (const row of rows) writer.row(row);
     }
   }

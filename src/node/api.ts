@@ -93,6 +93,15 @@ export interface MeshStatus {
     readonly held: number;
     readonly parked: number;
     readonly reason: string | null;
+    /**
+     * Of the parked, what waits for a newer schema version, by version. Ascending. A version is the
+     * claim of the authors that name it: any author can name one that nobody has.
+     */
+    readonly newerSchemas: readonly {
+      readonly version: number;
+      readonly changesets: number;
+      readonly authors: readonly SiteId[];
+    }[];
   };
   /** Changesets known to exist somewhere and not held here. */
   readonly missing: number;

@@ -195,6 +195,12 @@ export function* readTables(reader: ByteReader, partBytes: number): Generator<Ta
   reader.end();
 }
 
+/** Rows to judge or to merge, by the tables of that schema version; those of a table may come in parts. */
+export interface PayloadRows {
+  readonly schemaVersion: number;
+  readonly tables: Iterable<TableChanges>;
+}
+
 /** What a payload says before its rows. */
 export type PayloadPrefix = Omit<ChangesetPayload, "tables">;
 

@@ -40,6 +40,9 @@ export const NOTHING_LOST: Partial<CrashReport> = {
 /** How often each is killed; `CRASH_KILLS` says otherwise. */
 export const KILLS: number = Number(process.env["CRASH_KILLS"] ?? 10);
 
+/** Of the moments of the kills, and of what is written. */
+export const SEED: number = Number(process.env["CRASH_SEED"] ?? 1);
+
 /** All that others got, of every replica: what a peer remembers. */
 export interface Releases {
   readonly add: (site: string, version: number, hash: string) => void;

@@ -20,6 +20,7 @@ import {
   type Ledger,
   NOTHING_LOST,
   type Releases,
+  SEED,
 } from "./ledger.ts";
 import { openTestEngine } from "../unit/open-test-engine.ts";
 import { temporaryDirectory } from "../unit/temporary-directory.ts";
@@ -101,7 +102,7 @@ test(
   { timeout: 60_000 + KILLS * 10_000 },
   async () => {
     const directory = temporaryDirectory();
-    const random = createSeededRandom(1);
+    const random = createSeededRandom(SEED);
     const peer = await openReplica(2);
     const site = (await signerOf(1)).siteId;
     const releases = createReleases();
@@ -109,7 +110,11 @@ test(
     let report: CrashReport;
     try {
       for (let kill = 0; kill < KILLS; kill++) {
-        await runAndKill(["write", directory, "1", `${kill}`], 1 + random.below(60), ledger);
+        await runAndKill(
+          ["write", directory, "1", `${1_000 * SEED + kill}`],
+          1 + random.below(60),
+          ledger,
+        );
         ledger.check(await inspect(directory), site);
         const db = await openReplica(1, { storage: await openDirectoryStorage(directory) });
         await release(db, peer, releases);
@@ -131,7 +136,7 @@ test(
   { timeout: 60_000 + KILLS * 10_000 },
   async () => {
     const directory = temporaryDirectory();
-    const random = createSeededRandom(2);
+    const random = createSeededRandom(SEED + 1);
     const authors = await Promise.all([11, 12, 13].map(async (author) => openReplica(author)));
     for (let step = 0; step < 90; step++) {
       const author = authors[random.below(3)] as ReplicaDatabase;
@@ -153,7 +158,7 @@ test(
     let report: CrashReport;
     try {
       for (let kill = 0; kill < KILLS; kill++) {
-        const args = ["merge", directory, "1", `${kill}`, runsFile];
+        const args = ["merge", directory, "1", `${1_000 * SEED + kill}`, runsFile];
         await runAndKill(args, 1 + random.below(20), ledger);
         ledger.check(await inspect(directory), null);
         const db = await openReplica(1, { storage: await openDirectoryStorage(directory) });

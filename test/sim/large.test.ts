@@ -8,8 +8,8 @@ import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { createSimNetwork, type SimNetwork } from "../../src/testing/sim-network.ts";
 import { createSimNode, type SimNode } from "../../src/testing/sim-node.ts";
 import { createWorld, type World } from "../../src/testing/world.ts";
-import { MESH } from "../fixtures/replicas.ts";
-import { createSqlDevice } from "./sql-fleet.ts";
+import { ANIMALS, MESH } from "../fixtures/replicas.ts";
+import { createDatabaseDevice } from "../../src/testing/database-device.ts";
 
 const CHUNKS = 40;
 /** 40 chunks take 26 s. */
@@ -52,8 +52,15 @@ async function createRoom(seed: number, count: number, gossip: "on" | "off"): Pr
   };
   const nodes: SimNode[] = [];
   for (let i = 0; i < count; i++) {
-    const device = await createSqlDevice(`n${i}`, random, world);
-    nodes.push(createSimNode(device, world, counting, random, MESH));
+    const device = await createDatabaseDevice({
+      id: `n${i}`,
+      identity: i,
+      disk: "formatted",
+      schemas: [ANIMALS],
+      write: async () => undefined,
+      random,
+    });
+    nodes.push(createSimNode({ device, world, net: counting, random, mesh: MESH }));
   }
   for (const node of nodes) await world.busy(node.start());
   return {
@@ -117,7 +124,7 @@ test.each([1, 2, 3])(
         cuts++;
         const ended = [author, reader][random.below(3)];
         if (ended !== undefined) {
-          await ended.kill();
+          ended.crash();
           await world.busy(ended.start());
         }
         await world.runUntil(world.clock.nowMs() + 1_000, () => false);

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { captureChanges } from "../../src/db/capture.ts";
 import type { Engine } from "../../src/db/engine.ts";
 import { mergeRows } from "../../src/db/merge.ts";
-import { type AppSchema, checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
+import type { AppSchema } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { siteId, toHex } from "../../src/protocol/ids.ts";
@@ -83,7 +84,8 @@ test.each(Array.from({ length: 10 }, (_, at) => at + 1))(
       if (random.below(2) === 0 && engine.autocommit()) {
         const other = engines[1 - at] as Engine;
         other.exec("BEGIN");
-        mergeRows(other, schema, sites[at] as (typeof sites)[0], tables);
+        const payload = { schemaVersion: 1, schemaHash: null, wallClockMs: 0, tables };
+        mergeRows(other, schema, sites[at] as (typeof sites)[0], payload);
         other.exec("COMMIT");
       }
     }

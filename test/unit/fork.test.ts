@@ -1,7 +1,8 @@
 /** One key, several contents under one version: every branch merges, in whatever order it arrives. */
 import { expect, test } from "vitest";
 import { packKey } from "../../src/db/packed-key.ts";
-import { checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
+import type { Storage } from "../../src/db/storage.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
@@ -16,7 +17,6 @@ import { ANIMALS, ed25519, MESH, openReplica, signerOf } from "../fixtures/repli
 import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
 import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
-import { copyStorage } from "../sim/sql-fleet.ts";
 
 const causeOf = ({ header, headerHash }: VerifiedChangeset) => ({
   site: header.site,
@@ -113,6 +113,19 @@ test.each(Array.from({ length: 12 }, (_, at) => at + 1))(
 const compareNames = (a: object, b: object): number =>
   JSON.stringify(a) < JSON.stringify(b) ? -1 : 1;
 
+/** Of a closed file. */
+async function copyStorage(storage: Storage): Promise<Storage> {
+  const copy = createMemoryStorage();
+  const from = await storage.openFiles(storage.generation());
+  const to = await copy.openFiles(copy.generation());
+  for (const name of ["database", "journal"] as const) {
+    const bytes = new Uint8Array(from[name].size());
+    from[name].read(bytes, 0);
+    to[name].write(bytes, 0);
+  }
+  return copy;
+}
+
 /** All that `from` claims, branch by branch, as its receivers would verify it. */
 async function carry(from: ReplicaDatabase, to: ReplicaDatabase): Promise<void> {
   for (const { floor, head, ...name } of from.vector()) {
@@ -125,6 +138,35 @@ async function carry(from: ReplicaDatabase, to: ReplicaDatabase): Promise<void> 
     }
   }
 }
+
+test("[M1] what a branch leaves holds back the branch, and whoever names it as a cause", async () => {
+  const replica = await openReplica(1);
+  const random = createSeededRandom(1);
+  const next = async (
+    author: number,
+    previous: VerifiedChangeset | null,
+    causes: readonly VerifiedChangeset[] = [],
+  ): Promise<VerifiedChangeset> =>
+    forge(author, drawPayload(random), {
+      version: (previous?.header.version ?? 0) + 1,
+      previousHash: previous?.headerHash ?? ZERO_HASH,
+      dependencies: causes.map(causeOf).sort(compareDependencies),
+    });
+  const cause = await next(41, null);
+  const first = await next(40, null);
+  const waiting = await next(40, first, [cause]);
+  const branches = [await next(40, waiting), await next(40, waiting), await next(40, waiting)];
+  const effect = await next(42, null, [waiting]);
+  const verdictsOf = async (changesets: readonly VerifiedChangeset[]): Promise<string[]> =>
+    (await replica.append(changesets)).map(({ verdict }) => verdict);
+  expect(await verdictsOf([first, waiting, ...branches, effect])).toEqual([
+    "applied",
+    ...Array.from({ length: 5 }, () => "held"),
+  ]);
+  expect(await verdictsOf([cause])).toEqual(["applied"]);
+  expect(replica.counts()).toMatchObject({ held: 0, parked: 0, void: 0 });
+  await replica.close();
+});
 
 const insert = (db: ReplicaDatabase, id: string) =>
   db.exec("INSERT INTO animal (id, name) VALUES (?, 'x')", [id]);

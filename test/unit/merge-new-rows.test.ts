@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { captureChanges } from "../../src/db/capture.ts";
 import type { Engine } from "../../src/db/engine.ts";
 import { mergeRows } from "../../src/db/merge.ts";
-import { type AppSchema, checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
+import type { AppSchema } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { fromHex, type SiteId, siteId } from "../../src/protocol/ids.ts";
@@ -117,7 +118,7 @@ test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
         author.exec("BEGIN");
         const payload = write(author, work);
         author.exec("COMMIT");
-        mergeRows(ours, schema, SITES[at] as SiteId, payload.tables);
+        mergeRows(ours, schema, SITES[at] as SiteId, payload);
         mergeThroughVtab(reference, schema, SITES[at] as SiteId, payload);
       }
       for (const engine of [ours, reference]) engine.exec(end);

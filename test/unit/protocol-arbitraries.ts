@@ -168,18 +168,17 @@ export const run: fc.Arbitrary<ChangesetRun> = fc
     previousHash: hex(32),
     items: fc.array(fc.tuple(header, bytes(64), anyPayload), { minLength: 1, maxLength: 4 }),
   })
-  .map(({ chain: name, author, site: owner, first, previousHash, items }) => ({
-    ...name,
-    author,
-    previousHash: first === 1 ? ZERO_HASH : headerHash(previousHash),
-    changesets: items.map(([drawn, signature, data], i) => {
+  .map(({ chain: name, author, site: owner, first, previousHash, items }) => {
+    const kind = name.stream === "membership" ? "membership" : "data";
+    const changesets = items.map(([drawn, signature, data], i) => {
       const at = first + i;
-      const kind = name.stream === "membership" ? "membership" : "data";
       const fields = { kind, stream: name.stream, site: owner, version: at } as const;
       const key = at === 1 ? author : null;
       return signedOf({ ...drawn, ...fields, publicKey: key }, signature, data);
-    }),
-  }));
+    });
+    const previous = first === 1 ? ZERO_HASH : headerHash(previousHash);
+    return Object.assign({ author, previousHash: previous, changesets }, name);
+  });
 
 export const broadcast: fc.Arbitrary<Broadcast> = fc
   .tuple(header, bytes(64), anyPayload, bytes(8))
