@@ -9,14 +9,13 @@
 import { decodeHeader, type VerifiedOutline } from "../protocol/changeset.ts";
 import { fromHex, HASH_BYTES, type HeaderHash, headerHash, publicKey } from "../protocol/ids.ts";
 import {
-  CHUNK_BYTES,
   INCOMING_BYTES_MAX,
   INCOMING_MAX,
   INCOMING_PER_AUTHOR_MAX,
   INCOMING_STALLED_MS,
 } from "../protocol/limits.ts";
 import { chunkCount } from "../protocol/outline.ts";
-import { countVersions, subtractRanges, type VersionRange } from "../protocol/version-vector.ts";
+import { subtractRanges, type VersionRange } from "../protocol/version-vector.ts";
 import type { IncomingChangeset, IngestOutcome } from "../seams.ts";
 import type { Engine } from "./engine.ts";
 import type { ReplicaState } from "./replica-state.ts";
@@ -205,12 +204,3 @@ function createIncoming(
     grewMs: state.clock.nowMs(),
   };
 }
-
-/** Payload bytes that are here. */
-export const heldBytes = ({ payloadBytes, missing }: IncomingChangeset): number => {
-  const last = chunkCount(payloadBytes) - 1;
-  const lacksLast = missing.at(-1)?.last === last;
-  const lacked = countVersions(missing);
-  const rest = payloadBytes % CHUNK_BYTES;
-  return payloadBytes - lacked * CHUNK_BYTES + (lacksLast && rest > 0 ? CHUNK_BYTES - rest : 0);
-};

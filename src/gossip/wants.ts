@@ -15,7 +15,12 @@
 
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
-import { WANT_BYTES_MAX, WANT_CHUNKS_MAX, WANT_RANGES_MAX } from "../protocol/limits.ts";
+import {
+  CHUNK_BYTES,
+  WANT_BYTES_MAX,
+  WANT_CHUNKS_MAX,
+  WANT_RANGES_MAX,
+} from "../protocol/limits.ts";
 import type { ChunkMessage, WantChunksMessage, WantMessage } from "../protocol/messages.ts";
 import { chunkBytes } from "../protocol/outline.ts";
 import {
@@ -146,7 +151,9 @@ export function createWants(options: WantsOptions): Wants {
       const want = ask({ ranges, chunks: null }, leased, nowMs);
       return { type: "want", want, bytesMax: WANT_BYTES_MAX, ranges };
     }
-    if (outstanding.some(({ chunks }) => chunks !== null)) return null;
+    // Not faster than they are kept: what is in memory is lost with the process.
+    const isAsked = outstanding.some(({ chunks }) => chunks !== null);
+    if (isAsked || intake.bytes() >= WANT_CHUNKS_MAX * CHUNK_BYTES) return null;
     const chunks = freeChunks(filter, nowMs);
     if (chunks === null) return null;
     const { site, stream, version, headerHash } = chunks.of;

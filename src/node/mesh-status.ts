@@ -10,6 +10,7 @@ import type { StorageKind } from "../db/storage.ts";
 import type { ReplicationPeer, ReplicationStatus } from "../gossip/replication.ts";
 import { ERROR_REMEDIES, type MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PeerId, SiteId } from "../protocol/ids.ts";
+import { bytesOfChunks } from "../protocol/outline.ts";
 import type { NetworkPeer } from "../seams.ts";
 import { siteIdOf } from "../signing/keys.ts";
 import type { AuthorStatus, MeshStatus, PeerStatus } from "./api.ts";
@@ -56,6 +57,7 @@ export function meshStatus(sources: StatusSources): MeshStatus {
     peers,
     authors,
     waiting,
+    incoming: incomingOf(report),
     missing: replication.missing,
     converged:
       linked.length > 0 && linked.every(({ sameDigest }) => sameDigest) && held + parked === 0,
@@ -149,6 +151,14 @@ function forksOf(
   return [...proven, ...suspected];
 }
 
+const incomingOf = ({ incoming }: ReplicaReport): MeshStatus["incoming"] =>
+  incoming.map(({ site, version, payloadBytes, missing }) => ({
+    siteId: site,
+    version,
+    bytes: payloadBytes - bytesOfChunks(payloadBytes, missing),
+    totalBytes: payloadBytes,
+  }));
+
 interface Noticed {
   readonly linkedPeers: number;
   readonly relayedPeers: number;
@@ -185,7 +195,7 @@ function newerSchemaNotice(
 }
 
 function notices(
-  { meshId, online, storage, replication }: StatusSources,
+  { meshId, online, storage, replication, report }: StatusSources,
   { linkedPeers, relayedPeers, parked, refusals, forks }: Noticed,
 ): string[] {
   const sentences = [...parked];
@@ -200,9 +210,16 @@ function notices(
   if (replication.missing > 0) {
     sentences.push(`${replication.missing} changes of others are still on their way.`);
   }
+  for (const { bytes, totalBytes } of incomingOf(report)) {
+    sentences.push(
+      `A large change is arriving: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB.`,
+    );
+  }
   if (refusals > 0) sentences.push("Something was refused; see refusals.");
   return sentences;
 }
+
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
 
 /** What replication says while there is no network. */
 export const NO_NETWORK: StatusSources["replication"] = {

@@ -69,8 +69,8 @@ export const BEYOND_RANGES_MAX = 32;
 export const WANT_RANGES_MAX = 64;
 /** Bytes one request may ask for, and so what may be on the way to one receiver. */
 export const WANT_BYTES_MAX: number = 1024 * 1024;
-/** Chunks one request may ask for: as many bytes. What a cut of the link costs. */
-export const WANT_CHUNKS_MAX: number = WANT_BYTES_MAX / CHUNK_BYTES;
+/** Chunks one request may ask for, 512 KiB: what a cut of the link costs. */
+export const WANT_CHUNKS_MAX = 8;
 /** Neighbours told of in one frame. */
 export const NEIGHBOURS_MAX = 256;
 /** Runs waiting to be verified and merged, over all peers, in bytes. Beyond it: ask again later. */

@@ -24,7 +24,7 @@ import {
   ZERO_HASH,
 } from "./ids.ts";
 import { CHUNK_BYTES, HEADER_BYTES_MAX } from "./limits.ts";
-import { readStream, writeStream } from "./version-vector.ts";
+import { readStream, type VersionRange, writeStream } from "./version-vector.ts";
 
 export interface ChangesetOutline {
   readonly stream: Stream;
@@ -45,6 +45,13 @@ export const chunkCount = (payloadBytes: number): number => Math.ceil(payloadByt
 /** Bytes of one of its chunks. */
 export const chunkBytes = (payloadBytes: number, index: number): number =>
   Math.min(CHUNK_BYTES, payloadBytes - index * CHUNK_BYTES);
+
+/** Bytes of its chunks in these ranges of indexes. */
+export const bytesOfChunks = (payloadBytes: number, ranges: readonly VersionRange[]): number =>
+  ranges.reduce(
+    (sum, { first, last }) => sum + (last - first) * CHUNK_BYTES + chunkBytes(payloadBytes, last),
+    0,
+  );
 
 export function encodeOutline(outline: ChangesetOutline): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter(outline.chunkHashes.length + 512);

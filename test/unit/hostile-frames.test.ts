@@ -80,9 +80,10 @@ test("[AE15] peers that answer everything at once fill the intake to what was as
       }
     }
   }
-  // Above 4 MiB nobody is asked for more.
-  expect(peak).toBeGreaterThanOrEqual(4 * WANT_BYTES_MAX);
-  expect(peak).toBeLessThanOrEqual((4 + peers.length) * WANT_BYTES_MAX);
+  // Nobody is asked for more while one want's worth is not kept yet.
+  const wantBytes = WANT_CHUNKS_MAX * CHUNK_BYTES;
+  expect(peak).toBeGreaterThan(wantBytes);
+  expect(peak).toBeLessThanOrEqual((1 + peers.length) * wantBytes);
 });
 
 test("[AE9] a want for more chunks than fit one answer costs one read", () => {
