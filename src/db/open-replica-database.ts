@@ -13,8 +13,8 @@ import type { IngestOutcome } from "../seams.ts";
 import { appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
-import { checkSchema } from "./check-schema.ts";
 import { judgeClaims } from "./claims.ts";
+import { knownSchema } from "./known-schemas.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { createLiveQueries } from "./live-query.ts";
@@ -44,7 +44,7 @@ export async function openReplicaDatabase(
   let opened: DatabaseFile | null = null;
   try {
     const { wasm, storage } = options;
-    const schema = options.schema === null ? null : await checkSchema(options.schema, wasm);
+    const schema = options.schema === null ? null : await knownSchema(options.schema, wasm);
     const { file, signer } = await openDatabaseFile(storage, wasm, options.identity);
     opened = file;
     if (schema !== null) await file.transact((engine) => installSchema(engine, schema));

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { checkSchema } from "../db/check-schema.ts";
+import { knownSchema } from "../db/known-schemas.ts";
 import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
@@ -105,7 +105,7 @@ async function checkDatabases(alive: readonly SimNode[]): Promise<void> {
   const replica = database?.replica() ?? null;
   const db = database?.db() ?? null;
   if (database == null || replica === null || db === null) throw new RangeError("no database");
-  const checked = await checkSchema(database.schema(), await compileSqliteInNode());
+  const checked = await knownSchema(database.schema(), await compileSqliteInNode());
   await checkModel(db, checked, await readLog(replica));
 }
 
