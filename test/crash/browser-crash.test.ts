@@ -11,6 +11,7 @@ import {
   type CrashReport,
   createLedger,
   createReleases,
+  keepReport,
   KILLS,
   NOTHING_LOST,
   type Releases,
@@ -162,7 +163,7 @@ test(
       }
       await expectConvergence(victims, witness);
     } finally {
-      reports = victims.map(({ ledger, site: author }) => ledger.report(author ?? ""));
+      reports = victims.map(({ ledger, site: author }) => keepReport(ledger.report(author ?? "")));
       await witness.close();
     }
     expect(victims.flatMap(({ failures }) => failures)).toEqual([]);

@@ -80,7 +80,6 @@ export interface Ledger {
   readonly kill: () => void;
   /** Counts one more life in which nothing new reached a peer. */
   readonly stall: () => void;
-  /** Also appended as a line of JSON to the file that `CRASH_REPORT` names. */
   readonly report: (own: string) => CrashReport;
 }
 
@@ -132,7 +131,7 @@ export function createLedger(place: string, releases: Releases): Ledger {
     stall: () => void syncStalls++,
     report: (own) => {
       const released = releases.of(own);
-      const report: CrashReport = {
+      return {
         place,
         kills,
         rowsAcknowledged: rows.size,
@@ -146,9 +145,13 @@ export function createLedger(place: string, releases: Releases): Ledger {
         databasesDamaged,
         syncStalls,
       };
-      const path = process.env["CRASH_REPORT"];
-      if (path !== undefined) appendFileSync(path, `${JSON.stringify(report)}\n`);
-      return report;
     },
   };
+}
+
+/** As a line of JSON at the end of the file that `CRASH_REPORT` names. */
+export function keepReport(report: CrashReport): CrashReport {
+  const path = process.env["CRASH_REPORT"];
+  if (path !== undefined) appendFileSync(path, `${JSON.stringify(report)}\n`);
+  return report;
 }
