@@ -1,4 +1,5 @@
 /** What a later schema version may add, what becomes of a file that meets it, and who judges by what. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { appendSome } from "../../src/db/append.ts";
 import { checkSchema } from "../../src/db/check-schema.ts";
@@ -122,6 +123,14 @@ test("[M11] the version counts the migrations", async () => {
     await expect(check(schema)).rejects.toMatchObject({ code: "ERR_SCHEMA_INVALID" });
     await expect(check(schema)).rejects.toThrow(/version/);
   }
+});
+
+test("[M11] the example of docs/MERGE.md is accepted", async () => {
+  const [, chapter = ""] = readFileSync("docs/MERGE.md", "utf8").split("## Changing the schema");
+  const [, code = ""] = chapter.split(/^```.*$/m);
+  const url = `data:text/javascript,${encodeURIComponent(`export ${code.trim()}`)}`;
+  const { schema } = (await import(/* @vite-ignore */ url)) as { readonly schema: Schema };
+  expect((await check(schema)).tables[0]?.columns.length).toBe(3);
 });
 
 test("[M11] every version has the shape and the hash it had when it was the last", async () => {
