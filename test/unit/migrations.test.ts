@@ -20,6 +20,8 @@ import {
   ANIMALS_2,
   ANIMALS_3,
   changesetsOf,
+  INVITE,
+  MESH,
   openReplica,
   pull,
   secretOf,
@@ -325,6 +327,37 @@ test("[M13] added columns show their default, in rows from before, from older pe
     }
   }
   for (const db of [older, veteran, newcomer]) await db.close();
+});
+
+test("[M13] own newer changesets come back to a disk of the older app, and are merged after its upgrade", async () => {
+  const modern = await openReplica(1, { schema: ANIMALS_3 });
+  await modern.exec("INSERT INTO animal (id, name, tame) VALUES ('a', 'x', 1), ('b', 'x', 1)");
+  await modern.exec("INSERT INTO trap (id) VALUES ('t')");
+  const peer = await openReplica(2, { schema: ANIMALS_3 });
+  await pull(modern, peer);
+  await modern.close();
+  const storage = createMemoryStorage();
+  let restored = await openReplica(1, { storage, mesh: null });
+  await restored.bindMesh(MESH, INVITE);
+  await pull(peer, restored);
+  expect(restored.counts()).toMatchObject({ held: 0, parked: 2 });
+  await restored.offer("on");
+  await restored.exec("INSERT INTO animal (id, name) VALUES ('a', 'y')");
+  await pull(restored, peer);
+  await restored.close();
+  restored = await openReplica(1, { storage, schema: ANIMALS_3 });
+  expect(await restored.query("SELECT id, name, tame FROM animal ORDER BY id")).toEqual([
+    { id: "a", name: "y", tame: 1 },
+    { id: "b", name: "x", tame: 1 },
+  ]);
+  for (const db of [restored, peer]) {
+    expect(db.counts()).toMatchObject({ held: 0, parked: 0, void: 0 });
+    expect(await db.stateHash()).toBe(await peer.stateHash());
+    await db.rebuild();
+    expect(await db.stateHash()).toBe(await restored.stateHash());
+  }
+  await restored.close();
+  await peer.close();
 });
 
 /** Statements that it takes to park a history of two authors of version 3, and to merge it after the upgrade. */
