@@ -35,8 +35,8 @@ import { createTransactions } from "./transaction.ts";
 import { ownChain, sealTransaction } from "./write-path.ts";
 
 /**
- * @throws ERR_SCHEMA_INVALID, ERR_OPTION_INVALID (another signer than the file's), ERR_STORAGE_*,
- * ERR_DATABASE_CORRUPT. The storage is closed then.
+ * @throws ERR_SCHEMA_INVALID, ERR_SCHEMA_NEWER, ERR_OPTION_INVALID (another signer than the
+ * file's), ERR_STORAGE_*, ERR_DATABASE_CORRUPT. The storage is closed then.
  */
 export async function openReplicaDatabase(
   options: ReplicaDatabaseOptions,

@@ -1,4 +1,5 @@
 /** What a later schema version may add, what becomes of a file that meets it, and who judges by what. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { appendSome } from "../../src/db/append.ts";
 import { checkSchema } from "../../src/db/check-schema.ts";
@@ -19,6 +20,8 @@ import {
   ANIMALS_2,
   ANIMALS_3,
   changesetsOf,
+  INVITE,
+  MESH,
   openReplica,
   pull,
   secretOf,
@@ -122,6 +125,14 @@ test("[M11] the version counts the migrations", async () => {
     await expect(check(schema)).rejects.toMatchObject({ code: "ERR_SCHEMA_INVALID" });
     await expect(check(schema)).rejects.toThrow(/version/);
   }
+});
+
+test("[M11] the example of docs/MERGE.md is accepted", async () => {
+  const [, chapter = ""] = readFileSync("docs/MERGE.md", "utf8").split("## Changing the schema");
+  const [, code = ""] = chapter.split(/^```.*$/m);
+  const url = `data:text/javascript,${encodeURIComponent(`export ${code.trim()}`)}`;
+  const { schema } = (await import(/* @vite-ignore */ url)) as { readonly schema: Schema };
+  expect((await check(schema)).tables[0]?.columns.length).toBe(3);
 });
 
 test("[M11] every version has the shape and the hash it had when it was the last", async () => {
@@ -316,6 +327,37 @@ test("[M13] added columns show their default, in rows from before, from older pe
     }
   }
   for (const db of [older, veteran, newcomer]) await db.close();
+});
+
+test("[M13] own newer changesets come back to a disk of the older app, and are merged after its upgrade", async () => {
+  const modern = await openReplica(1, { schema: ANIMALS_3 });
+  await modern.exec("INSERT INTO animal (id, name, tame) VALUES ('a', 'x', 1), ('b', 'x', 1)");
+  await modern.exec("INSERT INTO trap (id) VALUES ('t')");
+  const peer = await openReplica(2, { schema: ANIMALS_3 });
+  await pull(modern, peer);
+  await modern.close();
+  const storage = createMemoryStorage();
+  let restored = await openReplica(1, { storage, mesh: null });
+  await restored.bindMesh(MESH, INVITE);
+  await pull(peer, restored);
+  expect(restored.counts()).toMatchObject({ held: 0, parked: 2 });
+  await restored.offer("on");
+  await restored.exec("INSERT INTO animal (id, name) VALUES ('a', 'y')");
+  await pull(restored, peer);
+  await restored.close();
+  restored = await openReplica(1, { storage, schema: ANIMALS_3 });
+  expect(await restored.query("SELECT id, name, tame FROM animal ORDER BY id")).toEqual([
+    { id: "a", name: "y", tame: 1 },
+    { id: "b", name: "x", tame: 1 },
+  ]);
+  for (const db of [restored, peer]) {
+    expect(db.counts()).toMatchObject({ held: 0, parked: 0, void: 0 });
+    expect(await db.stateHash()).toBe(await peer.stateHash());
+    await db.rebuild();
+    expect(await db.stateHash()).toBe(await restored.stateHash());
+  }
+  await restored.close();
+  await peer.close();
 });
 
 /** Statements that it takes to park a history of two authors of version 3, and to merge it after the upgrade. */
