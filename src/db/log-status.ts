@@ -26,7 +26,7 @@ export function logCounts(state: ReplicaState): LogCounts {
     }
     for (const { first, last } of chain.beyond) held += last - first + 1;
   }
-  if (state.file.usable()) state.forks = readForks(state.file.engine());
+  if (state.file.usable()) state.forks = readForks(state, state.file.engine());
   const [firstParked] = state.parked.values();
   return {
     held,
@@ -47,11 +47,11 @@ export function logCounts(state: ReplicaState): LogCounts {
 
 export const logAuthors = (state: ReplicaState): LogAuthor[] =>
   [...state.chains.all()]
-    .filter(({ stream }) => stream === "data")
+    .filter(({ stream, branch }) => stream === "data" && branch === "")
     .map((chain) => ({
       siteId: chain.site,
       publicKey: chain.key,
       local: chain.site === state.signer.siteId,
-      version: chain.head,
+      version: Math.max(...state.chains.of(chain.site, "data").map(({ head }) => head)),
       lastWroteMs: state.lastWroteMs.get(chain.site) ?? null,
     }));

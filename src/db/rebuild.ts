@@ -78,7 +78,6 @@ const LOG_TABLES = [
   "rowmesh_author",
   "rowmesh_chain",
   "rowmesh_log",
-  "rowmesh_fork",
 ] as const;
 
 /** Row by row in transactions of some thousand: a log does not fit in memory. */

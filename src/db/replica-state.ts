@@ -15,6 +15,7 @@ import { type DatabaseFile, readMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import type { ForkProof } from "./forks.ts";
 import { readHash } from "./log.ts";
+import { OWN_AUTHOR } from "./log-tables.ts";
 import type { AppSchema } from "./schema.ts";
 import type { MeshBinding } from "./replica-database.ts";
 
@@ -68,7 +69,7 @@ export function createReplicaState(
     signer,
     schema,
     clock,
-    chains: loadChains(file.engine(), signer.siteId, () => state.released),
+    chains: loadChains(file.engine(), OWN_AUTHOR, () => state.released),
     mesh: null,
     released: NOTHING,
     offering: false,
@@ -93,16 +94,18 @@ export function reloadState(state: ReplicaState): void {
   // Done when the file could be opened again.
   if (!state.file.usable()) return;
   const engine = state.file.engine();
-  state.chains = loadChains(engine, state.signer.siteId, () => state.released);
+  const ownAuthor = Number(readMeta(engine, "own") ?? OWN_AUTHOR);
+  state.chains = loadChains(engine, ownAuthor, () => state.released);
   const invite = readMeta(engine, "invite");
   const id = readMeta(engine, "mesh");
   state.mesh =
     id instanceof Uint8Array && invite instanceof Uint8Array ? { id: meshId(id), invite } : null;
   state.announced = Number(readMeta(engine, "announced") ?? 0n);
-  const own = state.chains.get(state.signer.siteId, "data");
+  const own = state.chains.own();
   const head = own?.released ?? 0;
-  const headHash = own === undefined || head === 0 ? null : readHash(engine, own, head);
-  state.released = headHash === null ? NOTHING : { head, headHash };
+  const headHash = own === undefined || head === own.base ? null : readHash(engine, own, head);
+  const base = own === undefined ? NOTHING : { head: own.base, headHash: own.baseHash };
+  state.released = headHash === null ? base : { head, headHash };
   state.nextMerged = numberOf(
     engine,
     "SELECT coalesce(max(merged), 0) + 1 FROM rowmesh_log WHERE merged IS NOT NULL",

@@ -281,13 +281,17 @@ export function createSimNode(options: SimNodeOptions): SimNode {
 const untilOver = async <T>(life: Life, work: Promise<T>): Promise<T | undefined> =>
   Promise.race([work, life.over.then(() => undefined)]);
 
-/** No head of a vector goes back within one life. */
+/** No head of a vector goes back within one life, but where a fork moves what is above it to a branch. */
 function createForwardCheck(id: PeerId, world: World) {
   const heads = new Map<AuthorStream, number>();
   return (entries: readonly VectorEntry[]): void => {
+    const forked = new Set(
+      entries.filter(({ branch }) => branch !== undefined).map(({ site }) => site),
+    );
     for (const entry of entries) {
       const key = authorStream(entry);
-      if (entry.head < (heads.get(key) ?? 0)) world.fail(new Error(`${id} went back in ${key}`));
+      const isBack = entry.head < (heads.get(key) ?? 0) && !forked.has(entry.site);
+      if (isBack) world.fail(new Error(`${id} went back in ${key}`));
       heads.set(key, entry.head);
     }
   };
