@@ -81,8 +81,9 @@ describe("a power cut after every step of a transaction", () => {
       await node.start();
       const [row] = (await device.database.db()?.query("SELECT count(*) AS n FROM tag")) ?? [];
       const { acknowledged, unanswered } = device.database.ledger;
-      const report = await device.database.replica()?.report();
-      const logged = report?.authors.find(({ local }) => local)?.version ?? 0;
+      const replica = device.database.replica();
+      await replica?.offer("on");
+      const logged = (await replica?.vector())?.[0]?.head ?? 0;
       expect(logged).toBe(row?.["n"]);
       expect(logged).toBeGreaterThanOrEqual(acknowledged.length);
       outcomes.add(`${acknowledged.length} ${unanswered.length} ${logged}`);
