@@ -148,7 +148,7 @@ test("signals and time limits reach the worker, and let the next call through", 
 
 test.each(["opfs", "indexeddb"] as const)(
   "[M13] a page of the newer app upgrades the database in %s, and the older app says so",
-  async (storage) => {
+  async (kind) => {
     const page = await openPage();
     const seen = await page.evaluate(
       async ({ name, storage }) => {
@@ -167,7 +167,7 @@ test.each(["opfs", "indexeddb"] as const)(
         await modern.close();
         return { rows, older: await app.outcome(app.open({ name, storage })) };
       },
-      { name: newName(), storage },
+      { name: newName(), storage: kind },
     );
     expect(seen).toEqual({
       rows: [
@@ -250,7 +250,7 @@ test("a live query runs again only when a table it reads has changed; a wrong on
 
 test.each(["opfs", "indexeddb"] as const)(
   "%s: what was committed, the checkpoint and the key outlive the page",
-  async (storage) => {
+  async (kind) => {
     const page = await openPage();
     const name = newName();
     const first = await page.evaluate(
@@ -346,7 +346,7 @@ test("one tab has a database, another is told so; closed, it opens again; later 
 
 test.each(["opfs", "indexeddb"] as const)(
   "%s: of two openings at once one succeeds; an aborted one lets go",
-  async (storage) => {
+  async (kind) => {
     const page = await openPage();
     const seen = await page.evaluate(
       async ([name, kind]) => {
