@@ -66,15 +66,15 @@ const counted = { kills: [], fuzz: [], seeds: 0, diverged: 0, hubScenarios: 0, f
 const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
+    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
+  ],
+  [
+    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     {
       name: "process kills",
       isDone: () => killsOf("node, writing") >= options.kills,
       run: killProcesses,
     },
-    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
-  ],
-  [
-    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     { name: "simulation", isDone: () => counted.seeds > 0, run: simulate },
   ],
 ];
