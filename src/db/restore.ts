@@ -99,13 +99,23 @@ async function restoreInTransaction(
   let base = state.released;
   for (const changeset of changesets) {
     const outcome = judgeOwn(state, engine, own, base, changeset);
-    outcomes.push(outcome);
-    if (outcome?.verdict !== "held") continue;
-    restored.push(changeset);
-    base = { head: changeset.header.version, headHash: changeset.headerHash };
+    const { header, headerHash } = changeset;
+    if (outcome?.verdict !== "held") {
+      outcomes.push(outcome);
+      continue;
+    }
+    base = { head: header.version, headHash: headerHash };
+    // In a copy of the disk made before it was released: nothing to sign again up to here.
+    const isHeld = restored.length === 0 && readHash(engine, own, base.head) === headerHash;
+    if (isHeld) release(state, own, base);
+    else restored.push(changeset);
+    outcomes.push(isHeld ? { verdict: "known" } : outcome);
   }
   const [first] = restored;
-  if (first === undefined) return outcomes;
+  if (first === undefined) {
+    state.chains.save(engine);
+    return outcomes;
+  }
   const settled =
     own.settled <= state.released.head
       ? { head: own.settled, headHash: own.settledHash }
