@@ -25,8 +25,8 @@ Kills replicas, feeds every decoder hostile bytes, simulates meshes with faults,
 exit codes: 0 nothing was lost, 1 something was, or a part failed, 2 usage`;
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-/** Of kills after the least amount. */
-const KILLS_AGAIN = 10;
+/** Of one database, in one run. */
+const KILLS = 25;
 /** For each decoder, in one run. */
 const INPUTS = 250_000;
 const SEEDS_FIRST = 20;
@@ -49,11 +49,13 @@ const folder = mkdtempSync(join(tmpdir(), "rowmesh-soak-"));
 const startMs = performance.now();
 const endMs = startMs + options.minutes * 60_000;
 const children = new Set();
+/** A process group for each child, its workers in it. */
+const hasGroups = process.platform !== "win32";
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => {
     stop.abort();
-    for (const child of children) child.kill("SIGTERM");
+    for (const child of children) end(child);
   });
 }
 
@@ -66,15 +68,15 @@ const counted = { kills: [], fuzz: [], seeds: 0, diverged: 0, hubScenarios: 0, f
 const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
+    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
+  ],
+  [
+    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     {
       name: "process kills",
       isDone: () => killsOf("node, writing") >= options.kills,
       run: killProcesses,
     },
-    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
-  ],
-  [
-    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     { name: "simulation", isDone: () => counted.seeds > 0, run: simulate },
   ],
 ];
@@ -111,19 +113,17 @@ async function runLane(parts) {
 }
 
 async function killBrowsers() {
-  const kills = killsOf("opfs") === 0 ? options.kills : KILLS_AGAIN;
-  return crash("test/crash/browser-crash.test.ts", kills);
+  return crash("test/crash/browser-crash.test.ts");
 }
 
 async function killProcesses() {
-  const kills = killsOf("node, writing") === 0 ? options.kills : KILLS_AGAIN;
-  return crash("test/crash/replica-crash.test.ts", kills);
+  return crash("test/crash/replica-crash.test.ts");
 }
 
-async function crash(file, kills) {
+async function crash(file) {
   const path = newFile();
   const { failures } = await runTests([file], {
-    CRASH_KILLS: String(kills),
+    CRASH_KILLS: String(Math.min(KILLS, options.kills)),
     CRASH_SEED: String(seed++),
     CRASH_REPORT: path,
   });
@@ -190,6 +190,7 @@ async function run(args, env) {
     // What it says of its progress is not ours.
     stdio: ["ignore", "pipe", "ignore"],
     env: { ...process.env, ...env },
+    detached: hasGroups,
   });
   children.add(child);
   const ended = new Promise((resolve) => void child.once("close", resolve));
@@ -198,6 +199,16 @@ async function run(args, env) {
   await ended;
   children.delete(child);
   return lines;
+}
+
+/** With the workers it started. */
+function end({ pid }) {
+  try {
+    process.kill(hasGroups ? -pid : pid, "SIGTERM");
+  } catch (error) {
+    // Already gone.
+    if (error.code !== "ESRCH") throw error;
+  }
 }
 
 function killsOf(place) {
