@@ -25,8 +25,8 @@ Kills replicas, feeds every decoder hostile bytes, simulates meshes with faults,
 exit codes: 0 nothing was lost, 1 something was, or a part failed, 2 usage`;
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-/** Of kills after the least amount. */
-const KILLS_AGAIN = 10;
+/** Of one database, in one run. */
+const KILLS = 25;
 /** For each decoder, in one run. */
 const INPUTS = 250_000;
 const SEEDS_FIRST = 20;
@@ -38,6 +38,7 @@ const MUST_BE_ZERO = [
   "versionsReleasedTwice",
   "halfTransactions",
   "databasesDamaged",
+  "syncStalls",
   "crashes",
   "diverged",
   "failedTests",
@@ -48,11 +49,13 @@ const folder = mkdtempSync(join(tmpdir(), "rowmesh-soak-"));
 const startMs = performance.now();
 const endMs = startMs + options.minutes * 60_000;
 const children = new Set();
+/** A process group for each child, its workers in it. */
+const hasGroups = process.platform !== "win32";
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => {
     stop.abort();
-    for (const child of children) child.kill("SIGTERM");
+    for (const child of children) end(child);
   });
 }
 
@@ -65,15 +68,15 @@ const counted = { kills: [], fuzz: [], seeds: 0, diverged: 0, hubScenarios: 0, f
 const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
+    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
+  ],
+  [
+    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     {
       name: "process kills",
       isDone: () => killsOf("node, writing") >= options.kills,
       run: killProcesses,
     },
-    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
-  ],
-  [
-    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     { name: "simulation", isDone: () => counted.seeds > 0, run: simulate },
   ],
 ];
@@ -110,19 +113,17 @@ async function runLane(parts) {
 }
 
 async function killBrowsers() {
-  const kills = killsOf("opfs") === 0 ? options.kills : KILLS_AGAIN;
-  return crash("test/crash/browser-crash.test.ts", kills);
+  return crash("test/crash/browser-crash.test.ts");
 }
 
 async function killProcesses() {
-  const kills = killsOf("node, writing") === 0 ? options.kills : KILLS_AGAIN;
-  return crash("test/crash/replica-crash.test.ts", kills);
+  return crash("test/crash/replica-crash.test.ts");
 }
 
-async function crash(file, kills) {
+async function crash(file) {
   const path = newFile();
   const { failures } = await runTests([file], {
-    CRASH_KILLS: String(kills),
+    CRASH_KILLS: String(Math.min(KILLS, options.kills)),
     CRASH_SEED: String(seed++),
     CRASH_REPORT: path,
   });
@@ -152,15 +153,18 @@ async function simulate() {
   const first = seed;
   seed += seedsRun;
   const beginMs = performance.now();
-  const args = ["scripts/sim.mjs", "--seeds", String(seedsRun), "--first", String(first), "--json"];
-  const lines = await run(args, {});
+  // One process: the other lane has the other processor.
+  const range = ["--seeds", String(seedsRun), "--first", String(first), "--workers", "1"];
+  const lines = await run(["scripts/sim.mjs", ...range, "--json"], {});
   const told = parsed(lines.at(-1) ?? "");
   if (told === null) return [`simulation from seed ${first}: no report`];
-  counted.seeds += told.seeds;
+  counted.seeds += told.passed + told.failed;
   counted.diverged += told.failed;
   const msPerSeed = (performance.now() - beginMs) / seedsRun;
   seedsRun = Math.max(1, Math.min(10_000, Math.round(SEEDS_RUN_MS / msPerSeed)));
-  return told.failed === 0 ? [] : lines.slice(0, -1).concat(`first seed ${told.firstFailure}`);
+  return told.failures.map(
+    (failure) => `npm run sim -- --first ${failure.seed} --seeds 1: ${failure.message}`,
+  );
 }
 
 /** @returns how many passed, and a line for each that did not */
@@ -183,8 +187,10 @@ async function runTests(args, env) {
 async function run(args, env) {
   const child = spawn(process.execPath, args, {
     cwd: ROOT,
-    stdio: ["ignore", "pipe", "inherit"],
+    // What it says of its progress is not ours.
+    stdio: ["ignore", "pipe", "ignore"],
     env: { ...process.env, ...env },
+    detached: hasGroups,
   });
   children.add(child);
   const ended = new Promise((resolve) => void child.once("close", resolve));
@@ -193,6 +199,16 @@ async function run(args, env) {
   await ended;
   children.delete(child);
   return lines;
+}
+
+/** With the workers it started. */
+function end({ pid }) {
+  try {
+    process.kill(hasGroups ? -pid : pid, "SIGTERM");
+  } catch (error) {
+    // Already gone.
+    if (error.code !== "ESRCH") throw error;
+  }
 }
 
 function killsOf(place) {
@@ -223,6 +239,7 @@ function summary() {
     versionsReleasedTwice: kills("versionsReleasedTwice"),
     halfTransactions: kills("halfTransactions"),
     databasesDamaged: kills("databasesDamaged"),
+    syncStalls: kills("syncStalls"),
     hostileInputs: hostileInputs(),
     decoders: new Set(counted.fuzz.map(({ decoder }) => decoder)).size,
     crashes: sum(counted.fuzz, "crashes"),

@@ -12,8 +12,8 @@ import type { ChunkRequest, IngestOutcome } from "../seams.ts";
 import { admitOutline, appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
-import { checkSchema } from "./check-schema.ts";
 import { judgeClaims } from "./claims.ts";
+import { knownSchema } from "./known-schemas.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { addChunks, chunkHashOf, incomingOf, isMissing, isWhole } from "./incoming.ts";
@@ -36,8 +36,8 @@ import { createTransactions } from "./transaction.ts";
 import { ownChain, sealTransaction } from "./write-path.ts";
 
 /**
- * @throws ERR_SCHEMA_INVALID, ERR_OPTION_INVALID (another signer than the file's), ERR_STORAGE_*,
- * ERR_DATABASE_CORRUPT. The storage is closed then.
+ * @throws ERR_SCHEMA_INVALID, ERR_SCHEMA_NEWER, ERR_OPTION_INVALID (another signer than the
+ * file's), ERR_STORAGE_*, ERR_DATABASE_CORRUPT. The storage is closed then.
  */
 export async function openReplicaDatabase(
   options: ReplicaDatabaseOptions,
@@ -45,7 +45,7 @@ export async function openReplicaDatabase(
   let opened: DatabaseFile | null = null;
   try {
     const { wasm, storage } = options;
-    const schema = options.schema === null ? null : await checkSchema(options.schema, wasm);
+    const schema = options.schema === null ? null : await knownSchema(options.schema, wasm);
     const { file, signer } = await openDatabaseFile(storage, wasm, options.identity);
     opened = file;
     if (schema !== null) await file.transact((engine) => installSchema(engine, schema));
@@ -211,7 +211,9 @@ function createReplicaDatabase(
     findHash: (site, stream, version, hashPrefix) => {
       if (!file.usable()) return null;
       const chain = state.chains.find(site, stream, version, hashPrefix);
-      return chain === undefined ? null : readHash(file.engine(), chain, version);
+      // What peers hold of our own and we have not released is for `restoreOwn` to see.
+      const isReleased = chain !== state.chains.own() || version <= state.released.head;
+      return chain === undefined || !isReleased ? null : readHash(file.engine(), chain, version);
     },
     authorOf: (site) => state.chains.authorOf(site),
     append: async (changesets) => {

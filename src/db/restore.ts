@@ -6,16 +6,14 @@
  * @module
  */
 
-import type { VerifiedOutline } from "../protocol/changeset.ts";
+import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { fromHex, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
-import { settleIncoming } from "./incoming.ts";
 import { insertEntry, readEntry, readHash } from "./log.ts";
 import { release, type ReplicaState, reloadState } from "./replica-state.ts";
-import { type ArrivedChangeset, storePayload } from "./stored-payload.ts";
-import { ownChain, type SignedHeader, signNext } from "./write-path.ts";
+import { ownChain, signNext } from "./write-path.ts";
 
 /**
  * Signs the unreleased changesets again, with the same rows and causes, as successors of `base` for
@@ -30,25 +28,14 @@ async function resign(
   base: OwnHead,
 ): Promise<OwnHead> {
   let previous = base;
-  const updates: { readonly id: number; readonly changeset: SignedHeader }[] = [];
+  const updates: { readonly id: number; readonly changeset: VerifiedChangeset }[] = [];
   for (let version = state.released.head + 1; version <= own.head; version++) {
     const entry = readEntry(engine, own, version);
     if (entry === null) throw new RangeError(`no own version ${version} in the log`);
-    const { payload, header } = entry;
-    const {
-      header: next,
-      headerBytes,
-      signature,
-      headerHash,
-      previousHash,
-    } = await signNext(state.signer, mesh, previous, {
-      payload,
-      payloadBytes: header.payloadBytes,
-      dependencies: header.dependencies,
-    });
+    const { payload, header } = entry.changeset;
+    const signed = await signNext(state.signer, mesh, previous, payload, header.dependencies);
     // Payloads stay where they are: together they may not fit in memory.
-    const signed = { header: next, headerBytes, signature, headerHash, previousHash };
-    updates.push({ id: entry.id, changeset: signed });
+    updates.push({ id: entry.id, changeset: { ...signed, payload: new Uint8Array(0) } });
     previous = { head: signed.header.version, headHash: signed.headerHash };
   }
   const update = engine.prepare(
@@ -91,7 +78,7 @@ function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHe
  */
 export async function restoreOwn(
   state: ReplicaState,
-  changesets: readonly ArrivedChangeset[],
+  changesets: readonly VerifiedChangeset[],
 ): Promise<readonly (IngestOutcome | null)[]> {
   try {
     return await state.file.transact((engine) => restoreInTransaction(state, engine, changesets));
@@ -104,33 +91,36 @@ export async function restoreOwn(
 async function restoreInTransaction(
   state: ReplicaState,
   engine: Engine,
-  changesets: readonly ArrivedChangeset[],
+  changesets: readonly VerifiedChangeset[],
 ): Promise<readonly (IngestOutcome | null)[]> {
   const own = ownChain(state, engine);
-  const restored: ArrivedChangeset[] = [];
+  releaseKnown(state, engine, own, changesets);
+  const restored: VerifiedChangeset[] = [];
   const outcomes: (IngestOutcome | null)[] = [];
   let base = state.released;
-  for (const changeset of changesets) {
+  // Ascending, so that none is left for a branch that follows another one of them.
+  const ascending = [...changesets.entries()].sort(
+    ([, a], [, b]) => a.header.version - b.header.version,
+  );
+  for (const [at, changeset] of ascending) {
     const outcome = judgeOwn(state, engine, own, base, changeset);
-    outcomes.push(outcome);
-    if (outcome !== null && outcome.verdict !== "held") {
-      settleIncoming(state, engine, changeset, outcome);
-    }
+    outcomes[at] = outcome;
     if (outcome?.verdict !== "held") continue;
     restored.push(changeset);
     base = { head: changeset.header.version, headHash: changeset.headerHash };
   }
   const [first] = restored;
-  if (first === undefined) return outcomes;
+  if (first === undefined) {
+    state.chains.save(engine);
+    return outcomes;
+  }
   const settled =
     own.settled <= state.released.head
       ? { head: own.settled, headHash: own.settledHash }
       : state.released;
   const head = await resign(state, engine, own, first.mesh, base);
   for (const changeset of restored) {
-    const payload = storePayload(engine, changeset);
-    insertEntry(engine, own, changeset, payload, { state: "held", code: null, merged: null });
-    settleIncoming(state, engine, changeset, { verdict: "held" });
+    insertEntry(engine, own, changeset, { state: "held", code: null, merged: null });
   }
   // What was local and settled is so again when its turn comes, without being merged twice.
   moveHead(state, own, head, settled);
@@ -140,16 +130,40 @@ async function restoreInTransaction(
   return outcomes;
 }
 
+/**
+ * What comes back although it was never released, or is followed by what comes, was released by a
+ * copy of this file: it keeps its signature.
+ */
+function releaseKnown(
+  state: ReplicaState,
+  engine: Engine,
+  own: Chain,
+  changesets: readonly VerifiedChangeset[],
+): void {
+  let known: OwnHead = state.released;
+  for (const { header, headerHash, previousHash } of changesets) {
+    if (header.stream !== "data") continue;
+    for (const [head, hash] of [
+      [header.version, headerHash],
+      [header.version - 1, previousHash],
+    ] as const) {
+      if (head <= known.head || head > own.head) continue;
+      if (readHash(engine, own, head) === hash) known = { head, headHash: hash };
+    }
+  }
+  if (known !== state.released) release(state, own, known);
+}
+
 /** "held" when it continues `base`; null when it does not: a copy of this key wrote it. */
-export function judgeOwn(
+function judgeOwn(
   state: ReplicaState,
   engine: Engine,
   own: Chain,
   base: OwnHead,
-  changeset: Pick<VerifiedOutline, "header" | "headerHash" | "previousHash" | "mesh">,
+  changeset: VerifiedChangeset,
 ): IngestOutcome | null {
-  const { header, headerHash, previousHash, mesh } = changeset;
-  if (state.mesh === null || mesh !== state.mesh.id) {
+  const { header, headerHash, previousHash } = changeset;
+  if (state.mesh === null || changeset.mesh !== state.mesh.id) {
     return { verdict: "refused", code: "ERR_WRONG_MESH" };
   }
   if (header.stream !== "data" || state.schema === null) {

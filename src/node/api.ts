@@ -12,7 +12,7 @@ import type { Bundles, Streams } from "../streams/streams.ts";
 import type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "../protocol/ids.ts";
 
 export type { ChangeEvent } from "../db/change-events.ts";
-export type { Schema } from "../db/schema.ts";
+export type { Schema, SchemaMigration } from "../db/schema.ts";
 export type {
   MeshDatabase,
   QueryOptions,

@@ -65,6 +65,8 @@ export interface Stage {
   /** Devices to which one thing happens at most, so that it can be said what they may lose. */
   readonly cast: Cast;
   readonly lastRelease: number;
+  /** While all live apart only meetings make links. */
+  isApart: boolean;
 }
 
 export interface Cast {
@@ -124,8 +126,12 @@ const repeat = (times: number, run: () => void): void => {
 const spawn = ({ world }: Stage, work: Promise<unknown>): void =>
   void world.busy(work).catch(world.fail);
 
-/** A link exists only between two devices that run. */
 export function join(stage: Stage, a: SimNode, b: SimNode): void {
+  if (!stage.isApart) meet(stage, a, b);
+}
+
+/** A link exists only between two devices that run. */
+function meet(stage: Stage, a: SimNode, b: SimNode): void {
   const canMeet = [a, b].every((node) => node.isUp() && !node.isHanging());
   if (!canMeet) return;
   const quality = drawQuality(stage.random);
@@ -172,7 +178,7 @@ function planStalls(stage: Stage): void {
 }
 
 /** Off for a moment, then on again, with the links it had. Tries until its disk lets it start. */
-export function startAgain(stage: Stage, node: SimNode, afterMs: number): void {
+function startAgain(stage: Stage, node: SimNode, afterMs: number): void {
   const { world, random } = stage;
   world.at(afterMs, () => {
     if (!node.isOff()) return;
@@ -338,8 +344,10 @@ function planCopy(stage: Stage): void {
   const { from, to } = cast.copied;
   releases.mayFork(from.device.site);
   world.at(random.below(untilMs / 2), () => {
-    const image = from.device.database?.disk.copy();
-    if (image !== undefined) to.device.database?.disk.restore(image);
+    const [original, copy] = databasesOf([from, to]);
+    if (original === undefined || copy === undefined) return;
+    copy.disk.restore(original.disk.copy());
+    copy.install(original.release());
     startAgain(stage, to, random.below(3_000));
   });
 }
@@ -370,6 +378,7 @@ export function planWrites(stage: Stage, count: number): void {
 /** All apart for weeks: a few transactions each, a few meetings of two for a minute. */
 export async function liveApart(stage: Stage): Promise<void> {
   const { nodes, net, world, random, pairs } = stage;
+  stage.isApart = true;
   net.cutAll();
   const startMs = world.clock.nowMs();
   const durationMs = WEEK_MS + random.below(6 * WEEK_MS);
@@ -380,9 +389,10 @@ export async function liveApart(stage: Stage): Promise<void> {
   repeat(random.below(4), () =>
     during(() => {
       const [a, b] = pick(random, pairs);
-      join(stage, a, b);
+      meet(stage, a, b);
       world.at(5_000 + random.below(60_000), () => net.cut(a.device.id, b.device.id));
     }),
   );
   await world.runUntil(startMs + durationMs, () => false);
+  stage.isApart = false;
 }

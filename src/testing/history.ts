@@ -124,6 +124,7 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     untilMs: 5_000 + random.below(30_000),
     cast: drawCast(originals, copy, faults, random),
     lastRelease: fleet.releases - 1,
+    isApart: false,
   };
 
   async function agree(alive: readonly SimNode[], withinMs: number): Promise<number> {

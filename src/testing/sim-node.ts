@@ -180,6 +180,10 @@ export function createSimNode(options: SimNodeOptions): SimNode {
       vector: () => call(store.vector),
       ingest: async (items) => {
         options.onIngest?.(items);
+        const intakeBytes = running?.status().intakeBytes ?? 0;
+        if (intakeBytes > INGEST_BYTES_MAX) {
+          world.fail(new Error(`${device.id} holds ${intakeBytes} bytes`));
+        }
         const answers = await call(() => store.ingest(items));
         for (const [i, outcomes] of answers.entries()) {
           for (const { verdict } of outcomes) count(items[i]?.type ?? "run", verdict);
@@ -241,12 +245,6 @@ export function createSimNode(options: SimNodeOptions): SimNode {
         }),
     };
   }
-
-  world.onStep(() => {
-    const intakeBytes = running?.status().intakeBytes ?? 0;
-    if (intakeBytes <= INGEST_BYTES_MAX) return;
-    world.fail(new Error(`${device.id} holds ${intakeBytes} bytes`));
-  });
 
   return {
     device,

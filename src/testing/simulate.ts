@@ -6,7 +6,7 @@
  * @module
  */
 
-import { checkSchema } from "../db/check-schema.ts";
+import { knownSchema } from "../db/known-schemas.ts";
 import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
@@ -49,18 +49,13 @@ export class SimulationError extends Error {
   }
 }
 
-/** What makes one key sign two contents under one version is left out unless asked for. */
-const UNLESS_FORKED: readonly Fault[] = FAULTS.filter(
-  (fault) => fault !== "backups" && fault !== "copies",
-);
-
 /**
  * Runs one history of whole devices: their databases, signatures and replication are the real ones,
  * on simulated disks, clocks and links, in this process.
  * @throws SimulationError
  */
 export async function simulate(options: SimulateOptions): Promise<SimReport> {
-  const { seed, peers, faults = UNLESS_FORKED } = options;
+  const { seed, peers, faults = FAULTS } = options;
   const createFleet = (count: number, random: Random) =>
     createDatabaseFleet(options, count, random);
   return simulateFleet({ seed, faults, createFleet, ...(peers === undefined ? {} : { peers }) });
@@ -105,7 +100,7 @@ async function checkDatabases(alive: readonly SimNode[]): Promise<void> {
   const replica = database?.replica() ?? null;
   const db = database?.db() ?? null;
   if (database == null || replica === null || db === null) throw new RangeError("no database");
-  const checked = await checkSchema(database.schema(), await compileSqliteInNode());
+  const checked = await knownSchema(database.schema(), await compileSqliteInNode());
   await checkModel(db, checked, await readLog(replica));
 }
 

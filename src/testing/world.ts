@@ -30,14 +30,11 @@ export interface World {
   readonly runUntil: (endMs: number, isDone: () => boolean) => Promise<boolean>;
   /** A promise was broken: {@link World.runUntil} throws the first one. */
   readonly fail: (fault: unknown) => void;
-  /** Called after every event, at rest. */
-  readonly onStep: (check: () => void) => void;
   readonly steps: () => number;
 }
 
 export function createWorld(): World {
   const heap: Due[] = [];
-  const checks: (() => void)[] = [];
   let nowMs = 0;
   let order = 0;
   let steps = 0;
@@ -86,7 +83,6 @@ export function createWorld(): World {
       steps += 1;
       due.run();
       await rest();
-      for (const check of checks) check();
       if (faults.length > 0) throw faults[0];
     }
     return true;
@@ -100,7 +96,6 @@ export function createWorld(): World {
     rest,
     runUntil,
     fail: (fault) => faults.push(fault),
-    onStep: (check) => checks.push(check),
     steps: () => steps,
   };
 }
