@@ -15,7 +15,7 @@ import { dropBeyond, forkChain } from "./forks.ts";
 import { addIncoming, settleIncoming } from "./incoming.ts";
 import { insertEntry, type LogVerdict, readEntry } from "./log.ts";
 import { countRefusal, type ReplicaState } from "./replica-state.ts";
-import { judgeOwn } from "./restore.ts";
+import { judgeOwn, releaseKnown } from "./restore.ts";
 import {
   type Budget,
   createBudget,
@@ -93,8 +93,12 @@ export function admitOutline(
 ): IngestOutcome {
   if (state.incoming.has(outline.headerHash)) return { verdict: "known" };
   const own = state.chains.own();
-  const isOwn = own !== undefined && outline.header.site === own.site;
-  const restored = isOwn ? judgeOwn(state, engine, own, state.released, outline) : null;
+  let restored: IngestOutcome | null = null;
+  if (own !== undefined && outline.header.site === own.site) {
+    releaseKnown(state, engine, own, [outline]);
+    state.chains.save(engine);
+    restored = judgeOwn(state, engine, own, state.released, outline);
+  }
   const place = restored?.verdict === "held" ? null : (restored ?? locate(state, outline));
   if (place !== null && "verdict" in place) return place;
   if (addIncoming(state, engine, outline)) return { verdict: "incomplete" };

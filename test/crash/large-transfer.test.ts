@@ -128,5 +128,4 @@ test("[AE16] killed at 40 %, a device fetches the rest and not all of it again",
   expect(await receive(directory, link, Number.POSITIVE_INFINITY)).toBe(`done ${hash}`);
   expect(counter.bytes() - before).toBeLessThan(0.7 * payloadBytes);
   expect(counter.bytes()).toBeLessThan(1.2 * payloadBytes);
-  console.log(before / payloadBytes, counter.bytes() / payloadBytes);
 }, 300_000);

@@ -3,7 +3,7 @@ import { captureChanges } from "../../src/db/capture.ts";
 import type { Engine } from "../../src/db/engine.ts";
 import { mergeRows } from "../../src/db/merge.ts";
 import { checkSchema } from "../../src/db/check-schema.ts";
-import type { AppSchema } from "../../src/db/schema.ts";
+import type { AppSchema, AppTable } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { siteId, toHex } from "../../src/protocol/ids.ts";
@@ -29,24 +29,29 @@ const changesBySqlite = (engine: Engine): Change[] =>
     )
     .sort(byPlace);
 
+const changesOf = (
+  { name, columns }: AppTable,
+  { primaryKey, causalLength, sentinel, cells }: RowChanges,
+): Change[] => {
+  const cl = BigInt(causalLength);
+  const place = [name, toHex(primaryKey)] as const;
+  const own: Change[] = cells.map(({ column, columnVersion, value }) => [
+    ...place,
+    columns[column]?.name ?? "?",
+    value,
+    BigInt(columnVersion),
+    cl,
+  ]);
+  return sentinel ? [...own, [...place, "-1", null, cl, cl] as Change] : own;
+};
+
 const captured = (engine: Engine, schema: AppSchema): Change[] => {
   const written = new Set(schema.tables.map(({ name }) => name));
   return captureChanges(engine, schema, written)
-    .flatMap(({ table, parts }) =>
-      [...parts].flat().flatMap(({ primaryKey, causalLength, sentinel, cells }) => {
-        const { name, columns } = schema.tables[table] as AppSchema["tables"][number];
-        const cl = BigInt(causalLength);
-        const place = [name, toHex(primaryKey)] as const;
-        const own: Change[] = cells.map(({ column, columnVersion, value }) => [
-          ...place,
-          columns[column]?.name ?? "?",
-          value,
-          BigInt(columnVersion),
-          cl,
-        ]);
-        return sentinel ? [...own, [...place, "-1", null, cl, cl] as Change] : own;
-      }),
-    )
+    .flatMap(({ table, parts }) => {
+      const rows = Array.from(parts).flat();
+      return rows.flatMap((row) => changesOf(schema.tables[table] as AppTable, row));
+    })
     .sort(byPlace);
 };
 

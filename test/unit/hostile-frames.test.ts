@@ -66,7 +66,7 @@ test("[AE15] peers that answer everything at once fill the intake to what was as
   const large = incomingOf(1, 5, 60_000_000);
   machine.tell({ type: "changed", entries: [], broadcasts: [], incoming: [large] });
   let peak = 0;
-  const peers = [..."abcdefgh"];
+  const peers = ["a", "b", "c", "d", "e", "f", "g", "h"];
   for (const peer of peers) machine.connect(peer, [entry(1, 9)]);
   for (let round = 0; round < 20; round++) {
     machine.pass(300);

@@ -1,7 +1,7 @@
 /** Large changesets for tests: written, outlined, carried in chunks. */
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { createIngestQueue, type IngestQueue } from "../../src/node/ingest-queue.ts";
-import { chunkCount, type ChangesetOutline, decodeOutline } from "../../src/protocol/outline.ts";
+import { decodeOutline } from "../../src/protocol/outline.ts";
 import type { IncomingChangeset, IngestItem, IngestOutcome } from "../../src/seams.ts";
 import { ed25519 } from "../fixtures/replicas.ts";
 
@@ -31,7 +31,7 @@ export async function chunkOf(
   from: ReplicaDatabase,
   { site, stream, version, headerHash }: IncomingChangeset,
   index: number,
-): Promise<IngestItem> {
+): Promise<Extract<IngestItem, { readonly type: "chunk" }>> {
   const request = { site, stream, version, headerHash, indexes: [index] };
   const [chunk] = await from.readChunks(request);
   if (chunk === undefined) throw new Error(`no chunk ${index}`);
@@ -60,5 +60,3 @@ export async function expectOutline(
   if (incoming === undefined) throw new Error(`not kept: ${JSON.stringify(outcomes)}`);
   return { outcome: outcomes?.[0], incoming };
 }
-
-export const countOf = ({ header }: ChangesetOutline): number => chunkCount(header.payloadBytes);

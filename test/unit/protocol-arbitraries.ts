@@ -245,10 +245,9 @@ export const outline: fc.Arbitrary<ChangesetOutline> = fc
   .map(([drawn, key, signature, hash, payloadBytes, branch]) => {
     const author = publicKey(key);
     const isFirst = drawn.version === 1;
-    const signed = { ...drawn, payloadBytes, publicKey: isFirst ? author : null };
-    return {
+    const signed = Object.assign(drawn, { payloadBytes, publicKey: isFirst ? author : null });
+    const drawnOutline = {
       stream: drawn.stream,
-      ...(branch === null ? {} : { branch }),
       author,
       previousHash: isFirst
         ? ZERO_HASH
@@ -258,6 +257,7 @@ export const outline: fc.Arbitrary<ChangesetOutline> = fc
       signature,
       chunkHashes: new Uint8Array(32 * chunkCount(payloadBytes)).fill(hash[0] ?? 0),
     };
+    return branch === null ? drawnOutline : Object.assign(drawnOutline, { branch });
   });
 
 const shortText = fc.string({ unit: "binary", maxLength: 20 });
@@ -302,7 +302,7 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ type: fc.constant("served"), want: number(2 ** 32), complete: fc.boolean() }),
   fc.record({ type: fc.constant("neighbours"), peers: fc.array(shortText, { maxLength: 5 }) }),
-) as fc.Arbitrary<Message>;
+);
 
 export const genesisBody: fc.Arbitrary<GenesisBody> = fc.record({
   policy: fc.constantFrom("open", "invite"),
