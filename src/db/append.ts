@@ -12,7 +12,7 @@ import type { IngestOutcome } from "../seams.ts";
 import { addBeyond, type Chain, isBeyond, takeBeyond } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { dropBeyond, forkChain } from "./forks.ts";
-import { addIncoming, settleIncoming } from "./incoming.ts";
+import { addIncoming, isWhole, settleIncoming } from "./incoming.ts";
 import { insertEntry, type LogVerdict, readEntry } from "./log.ts";
 import { countRefusal, type ReplicaState } from "./replica-state.ts";
 import { judgeOwn, releaseKnown } from "./restore.ts";
@@ -91,7 +91,8 @@ export function admitOutline(
   engine: Engine,
   outline: VerifiedOutline,
 ): IngestOutcome {
-  if (state.incoming.has(outline.headerHash)) return { verdict: "known" };
+  const incoming = state.incoming.get(outline.headerHash);
+  if (incoming !== undefined && !isWhole(incoming)) return { verdict: "known" };
   const own = state.chains.own();
   let restored: IngestOutcome | null = null;
   if (own !== undefined && outline.header.site === own.site) {
@@ -100,7 +101,9 @@ export function admitOutline(
     restored = judgeOwn(state, engine, own, state.released, outline);
   }
   const place = restored?.verdict === "held" ? null : (restored ?? locate(state, outline));
+  // Also of a whole one that follows a branch which is not here: its sender has that as well.
   if (place !== null && "verdict" in place) return place;
+  if (incoming !== undefined) return { verdict: "incomplete" };
   if (addIncoming(state, engine, outline)) return { verdict: "incomplete" };
   return { verdict: "later", code: "ERR_BUSY" };
 }

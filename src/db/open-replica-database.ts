@@ -221,10 +221,13 @@ function createReplicaDatabase(
       await appendWhole();
       return outcomes;
     },
-    appendOutlines: (outlines) =>
-      mutex.run(() =>
+    appendOutlines: async (outlines) => {
+      const outcomes = await mutex.run(() =>
         change(async (engine) => outlines.map((outline) => admitOutline(state, engine, outline))),
-      ),
+      );
+      await appendWhole();
+      return outcomes;
+    },
     missingChunkHash: (headerHash, index) => {
       const incoming = state.incoming.get(headerHash);
       const isAsked = incoming !== undefined && isMissing(incoming, index);

@@ -192,7 +192,7 @@ export function createWants(options: WantsOptions): Wants {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
       if (!filter(key) || backedOff(key, nowMs)) continue;
-      const free = leases.free(key, withoutIncoming(key, view.missing(key), nowMs));
+      const free = leases.free(key, withoutIncoming(key, view.missing(key)));
       const room = Math.min(RANGES_PER_STREAM_MAX, WANT_RANGES_MAX - ranges.length);
       for (const range of free.slice(0, room)) ranges.push({ ...streamOf(key), ...range });
     }
@@ -200,15 +200,15 @@ export function createWants(options: WantsOptions): Wants {
     return ranges;
   }
 
-  /** Of what is half here chunks are asked for, unless this peer has another under that version. */
+  /** Of what is half here chunks are asked for; who had none may have another under that version. */
   function withoutIncoming(
     key: AuthorStream,
     ranges: readonly VersionRange[],
-    nowMs: number,
   ): readonly VersionRange[] {
     let rest = ranges;
     for (const changeset of incoming.all()) {
-      if (chainOf(changeset) !== mainOf(key) || backedOff(changeset.headerHash, nowMs)) continue;
+      const isElsewhere = backoffByKey.has(changeset.headerHash);
+      if (chainOf(changeset) !== mainOf(key) || isElsewhere) continue;
       const { version } = changeset;
       rest = subtractRanges(rest, [{ first: version, last: version }]);
     }

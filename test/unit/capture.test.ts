@@ -6,6 +6,7 @@ import { checkSchema } from "../../src/db/check-schema.ts";
 import type { AppSchema, AppTable } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
+import type { RowChanges } from "../../src/protocol/payload.ts";
 import { siteId, toHex } from "../../src/protocol/ids.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
 import { randomStatements } from "../../src/testing/random-work.ts";
