@@ -175,20 +175,22 @@ export function createPeerView(ours: DigestedVector): PeerView {
     }
     // Branches tell about the chains beside them: only when all are there.
     suspect(keys);
-    compareAll(keys);
+    compareAll(keys, ours);
   }
 
-  /** With all chains of authors that have branches: once each, however many of them changed. */
-  function compareAll(keys: Iterable<AuthorStream>): void {
+  /**
+   * Of an author with branches a claim may change what it lacks of any chain of ours, and a change
+   * of ours what we lack of any of its chains: these are compared too, once each.
+   */
+  function compareAll(keys: Iterable<AuthorStream>, beside: DigestedVector): void {
     const mains = new Set<AuthorStream>();
+    const compared = new Set<AuthorStream>();
     for (const key of keys) {
+      compared.add(key);
       if (isForked(key)) mains.add(mainOf(key));
-      else compare(key);
     }
-    for (const main of mains) {
-      for (const each of new Set([...chainsOf(ours, main), ...chainsOf(theirs, main)]))
-        compare(each);
-    }
+    for (const main of mains) for (const key of chainsOf(beside, main)) compared.add(key);
+    for (const key of compared) compare(key);
   }
 
   return {
@@ -202,7 +204,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
       for (const key of differences.keys()) compare(key);
     },
     oursChanged: (keys) => {
-      if (known) compareAll(keys);
+      if (known) compareAll(keys, theirs);
     },
     digest: theirs.digest,
     lacking: () => lacking,
@@ -232,7 +234,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
     recheck: () => {
       if (weLack > 0) return;
       suspect(forks);
-      compareAll([...again.keys()]);
+      compareAll([...again.keys()], theirs);
     },
     missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
