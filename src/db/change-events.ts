@@ -31,7 +31,7 @@ export interface EventsOptions {
 }
 
 export interface EventsHost {
-  readonly own: SiteId;
+  readonly own: () => SiteId;
   readonly schema: AppSchema | null;
   readonly read: <T>(run: (engine: Engine) => T) => Promise<T>;
   /** Calls back once, after the next commit or when the database closes. */
@@ -95,7 +95,7 @@ function readEvents(engine: Engine, host: EventsHost, since: number): ChangeEven
       siteId: changeset.header.site,
       version: changeset.header.version,
       headerHash,
-      local: changeset.header.site === host.own,
+      local: changeset.header.site === host.own(),
       wallClockMs,
       tables: tables.map(({ table, rows }) => ({
         table: host.schema?.tables[table]?.name ?? String(table),

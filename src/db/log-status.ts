@@ -26,6 +26,7 @@ export function logCounts(state: ReplicaState): LogCounts {
     void: state.voidCount,
     refusedByCode: new Map(state.refusals),
     forks: state.forks,
+    formerKeys: state.formerKeys,
   };
 }
 

@@ -36,10 +36,12 @@ export type MetaKey =
   | "announced"
   /** Where the chain of own changesets is: another process may not tell by the heads. */
   | "own"
+  /** The keys this file had before (`src/db/new-key.ts`). */
+  | "formerKeys"
   /** What the peer of that name is known to hold (`src/streams/peer-position.ts`). */
   | `peer ${string}`;
 
-/** Author 1 is this replica. */
+/** Author 1 is this replica, as long as it keeps its first key and its main chain. */
 export const OWN_AUTHOR = 1;
 
 /** As `rowmesh_meta.format`: the shape of these tables. */

@@ -1,13 +1,13 @@
 /**
  * Own history: signing unreleased changesets again, and taking back what this replica had released
- * and lost. One procedure binds drafts to a mesh and follows a rewound disk (docs/PROTOCOL.md,
- * rules L6 and L7).
+ * and lost. One procedure binds drafts to a mesh, follows a rewound disk and changes the key
+ * (docs/PROTOCOL.md, rules L6, L7 and L13).
  *
  * @module
  */
 
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
-import { fromHex, type MeshId } from "../protocol/ids.ts";
+import { fromHex, type HeaderHash, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
@@ -15,22 +15,31 @@ import { insertEntry, readEntry, readHash } from "./log.ts";
 import { release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { ownChain, signNext } from "./write-path.ts";
 
+export interface Resigning {
+  readonly from: Chain;
+  /** Its versions above. */
+  readonly after: number;
+  /** Where they go. */
+  readonly to: Chain;
+  /** What they follow there. */
+  readonly base: OwnHead;
+  readonly mesh: MeshId;
+}
+
 /**
- * Signs the unreleased changesets again, with the same rows and causes, as successors of `base` for
- * `mesh`. Inside an open transaction.
+ * Signs changesets that nobody else has again, with the same rows and causes. Inside an open
+ * transaction. The heads are the caller's.
  * @returns the new head
  */
-async function resign(
+export async function resign(
   state: ReplicaState,
   engine: Engine,
-  own: Chain,
-  mesh: MeshId,
-  base: OwnHead,
+  { from, after, to, base, mesh }: Resigning,
 ): Promise<OwnHead> {
   let previous = base;
   const updates: { readonly id: number; readonly changeset: VerifiedChangeset }[] = [];
-  for (let version = state.released.head + 1; version <= own.head; version++) {
-    const entry = readEntry(engine, own, version);
+  for (let version = after + 1; version <= from.head; version++) {
+    const entry = readEntry(engine, from, version);
     if (entry === null) throw new RangeError(`no own version ${version} in the log`);
     const { payload, header } = entry.changeset;
     const signed = await signNext(state.signer, mesh, previous, payload, header.dependencies);
@@ -39,7 +48,7 @@ async function resign(
     previous = { head: signed.header.version, headHash: signed.headerHash };
   }
   const update = engine.prepare(
-    "UPDATE rowmesh_log SET version = ?, header_hash = ?, previous_hash = ?, header = ?, signature = ? WHERE id = ?",
+    "UPDATE rowmesh_log SET version = ?, header_hash = ?, previous_hash = ?, header = ?, signature = ?, author = ? WHERE id = ?",
   );
   for (const { id, changeset } of updates) {
     update.bindInteger(1, changeset.header.version);
@@ -47,7 +56,8 @@ async function resign(
     update.bindBlob(3, fromHex(changeset.previousHash));
     update.bindBlob(4, changeset.headerBytes);
     update.bindBlob(5, changeset.signature);
-    update.bindInteger(6, id);
+    update.bindInteger(6, to.author);
+    update.bindInteger(7, id);
     update.run();
   }
   return previous;
@@ -56,11 +66,13 @@ async function resign(
 /** Signs all drafts for the mesh. Inside an open transaction. */
 export async function bindDrafts(state: ReplicaState, engine: Engine, mesh: MeshId): Promise<void> {
   const own = ownChain(state, engine);
-  const head = await resign(state, engine, own, mesh, state.released);
+  const { released } = state;
+  const all = { from: own, after: released.head, to: own, base: released, mesh };
+  const head = await resign(state, engine, all);
   moveHead(state, own, head, head);
 }
 
-function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHead): void {
+export function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHead): void {
   own.head = head.head;
   own.headHash = head.headHash;
   own.settled = settled.head;
@@ -96,21 +108,26 @@ async function restoreInTransaction(
   const own = ownChain(state, engine);
   const restored: VerifiedChangeset[] = [];
   const outcomes: (IngestOutcome | null)[] = [];
-  let base = state.released;
+  let known = state.released;
+  let base = known;
   for (const changeset of changesets) {
+    if (restored.length === 0) base = known = knownOf(state, engine, own, known, changeset);
     const outcome = judgeOwn(state, engine, own, base, changeset);
     outcomes.push(outcome);
     if (outcome?.verdict !== "held") continue;
     restored.push(changeset);
     base = { head: changeset.header.version, headHash: changeset.headerHash };
   }
+  if (known.head > state.released.head) release(state, own, known);
   const [first] = restored;
-  if (first === undefined) return outcomes;
+  if (first === undefined) {
+    state.chains.save(engine);
+    return outcomes;
+  }
   const settled =
-    own.settled <= state.released.head
-      ? { head: own.settled, headHash: own.settledHash }
-      : state.released;
-  const head = await resign(state, engine, own, first.mesh, base);
+    own.settled <= known.head ? { head: own.settled, headHash: own.settledHash } : known;
+  const { mesh } = first;
+  const head = await resign(state, engine, { from: own, after: known.head, to: own, base, mesh });
   for (const changeset of restored) {
     insertEntry(engine, own, changeset, { state: "held", code: null, merged: null });
   }
@@ -120,6 +137,25 @@ async function restoreInTransaction(
   release(state, own, base);
   state.chains.save(engine);
   return outcomes;
+}
+
+/**
+ * What others hold of the own log as it is here: a copy of this file, or this one before its disk was
+ * rewound, released what counts as unreleased here, when it comes back or has a successor.
+ */
+function knownOf(
+  state: ReplicaState,
+  engine: Engine,
+  own: Chain,
+  known: OwnHead,
+  { header: { stream, version }, headerHash, previousHash, mesh }: VerifiedChangeset,
+): OwnHead {
+  if (stream !== "data" || mesh !== state.mesh?.id) return known;
+  const isHere = (head: number, hash: HeaderHash): boolean =>
+    head > known.head && head <= own.head && readHash(engine, own, head) === hash;
+  if (isHere(version, headerHash)) return { head: version, headHash: headerHash };
+  if (isHere(version - 1, previousHash)) return { head: version - 1, headHash: previousHash };
+  return known;
 }
 
 /** "held" when it continues `base`; null when it does not: a copy of this key wrote it. */

@@ -12,6 +12,7 @@ import type { MeshDatabase, QueryOptions, SqlRunner } from "../db/sql-runner.ts"
 import { isMeshError, MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { SqlRow } from "../protocol/values.ts";
 import type { ReplicaChange } from "../seams.ts";
+import type { KeyPair } from "../signing/keys.ts";
 import type { Replica } from "./replica.ts";
 import type {
   CallId,
@@ -35,14 +36,26 @@ export async function openReplicaInWorker(
   try {
     const opened = await Promise.race([host.open(request), died]);
     const listeners = new Set<(change: ReplicaChange) => void>();
+    const keyListeners = new Set<() => void>();
+    let { keys } = opened;
     await host.subscribe(
       proxy(async (change: ReplicaChange) => {
         for (const listener of listeners) listener(change);
       }),
+      proxy(async (taken: KeyPair) => {
+        keys = taken;
+        for (const listener of keyListeners) listener();
+      }),
     );
     let binding: MeshBinding | null = opened.binding;
     return {
-      keys: opened.keys,
+      get keys() {
+        return keys;
+      },
+      onNewKey: (listener) => {
+        keyListeners.add(listener);
+        return () => keyListeners.delete(listener);
+      },
       storage: opened.storage,
       db: databaseOver(host),
       binding: () => binding,
@@ -67,6 +80,7 @@ export async function openReplicaInWorker(
       rebuild: () => host.rebuild(),
       close: async () => {
         listeners.clear();
+        keyListeners.clear();
         closed = true;
         await remote.close();
         remote[releaseProxy]();

@@ -80,7 +80,10 @@ export interface ReplicaHost {
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
-  readonly subscribe: (listener: Callback<[change: ReplicaChange]>) => void;
+  readonly subscribe: (
+    listener: Callback<[change: ReplicaChange]>,
+    onNewKey: Callback<[keys: KeyPair]>,
+  ) => void;
   readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
   readonly report: () => Promise<ReplicaReport>;
   readonly stateHash: () => Promise<string>;
@@ -166,8 +169,9 @@ export function createReplicaHost(
     offer: (mode) => opened().offer(mode),
     peerPosition: (name) => opened().peerPosition(name),
     keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),
-    subscribe: (listener) => {
+    subscribe: (listener, onNewKey) => {
       opened().onChange(({ entries, broadcasts }) => void listener({ entries, broadcasts }));
+      opened().onNewKey(() => void onNewKey(opened().keys));
     },
     bindMesh: (id, invite) => opened().bindMesh(id, invite),
     report: () => opened().report(),

@@ -120,7 +120,7 @@ export function rangeOfRun(bytes: Uint8Array): ChangesetRange {
 /** What the other end is not known to hold, our own first. */
 function lacking(taking: Taking, vector: readonly VectorEntry[]): readonly ChangesetRange[] {
   const { ends, options, position, sent } = taking;
-  const { self } = ends;
+  const self = ends.self();
   const excluded = new Set(options.excludeSites);
   const ranges: ChangesetRange[] = [];
   const add = (entry: VectorEntry, held: ReturnType<typeof heldRanges>): void => {

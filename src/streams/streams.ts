@@ -108,7 +108,8 @@ export interface Bundles {
 /** What the streams of one mesh share. */
 export interface StreamEnds {
   readonly store: StreamStore;
-  readonly self: SiteId;
+  /** Changes when the replica takes a new key. */
+  readonly self: () => SiteId;
   readonly positions: PeerPositions;
   /** Fires when the mesh closes. */
   readonly closed: AbortSignal;
@@ -116,7 +117,7 @@ export interface StreamEnds {
 
 export function createStreams(
   store: StreamStore,
-  self: SiteId,
+  self: () => SiteId,
 ): Streams & Bundles & { readonly close: () => void } {
   const closing = new AbortController();
   const positions = createPeerPositions(store);

@@ -40,6 +40,7 @@ const statusWith = (
         void: 0,
         refusedByCode: new Map(),
         forks: [],
+        formerKeys: [],
       },
       authors: [
         {
