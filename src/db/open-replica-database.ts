@@ -74,11 +74,11 @@ function createReplicaDatabase(
   const wakers = new Set<() => void>();
   const keyListeners = new Set<() => void>();
   let closed = false;
-  let site = state.signer.siteId;
+  let ownSite = state.signer.siteId;
   file.onReopened(() => {
     reloadState(state);
-    if (state.signer.siteId === site) return;
-    site = state.signer.siteId;
+    if (state.signer.siteId === ownSite) return;
+    ownSite = state.signer.siteId;
     for (const listener of keyListeners) listener();
   });
 
@@ -184,12 +184,10 @@ function createReplicaDatabase(
   ): Promise<readonly IngestOutcome[]> => {
     const restored = await mutex.run(() => restoreOwn(state, changesets));
     const others = await appendOthers(changesets.filter((_, at) => restored[at] === null));
-    const isMerged = ({ header: { site, stream, version }, headerHash }: VerifiedChangeset) =>
-      (state.chains.find(site, stream, version, headerHash)?.settled ?? 0) >= version;
     let next = 0;
     return restored.map((outcome, at) => {
       if (outcome === null) return others[next++] as IngestOutcome;
-      const isApplied = outcome.verdict === "held" && isMerged(changesets[at] as VerifiedChangeset);
+      const isApplied = outcome.verdict === "held" && isSettledIn(state, changesets[at]);
       return isApplied ? { verdict: "applied" } : outcome;
     });
   };
@@ -284,6 +282,15 @@ function createReplicaDatabase(
     },
   };
 }
+
+const isSettledIn = (
+  { chains }: ReplicaState,
+  changeset: VerifiedChangeset | undefined,
+): boolean => {
+  if (changeset === undefined) return false;
+  const { site, stream, version } = changeset.header;
+  return (chains.find(site, stream, version, changeset.headerHash)?.settled ?? 0) >= version;
+};
 
 const releasable = (state: ReplicaState, range: ChangesetRange): number =>
   Math.min(range.last, chainOf(state, range)?.head ?? 0);
