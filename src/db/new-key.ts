@@ -19,10 +19,11 @@ import { appendOwn, ownChain, wallClock } from "./write-path.ts";
 
 /**
  * The own key has forked: what a copy released is in the log, and contradicts what was released here.
- * What merely continues it was taken back as our own (`restore.ts`).
+ * Or it was used elsewhere while it was in use here. What came back on the first connection after
+ * opening is the suffix that a rewound disk lost (`restore.ts`).
  */
-export const isCopied = ({ chains, schema, signer }: ReplicaState): boolean =>
-  schema !== null && chains.of(signer.siteId, "data").length > 1;
+export const isCopied = ({ chains, schema, signer, isElsewhere }: ReplicaState): boolean =>
+  schema !== null && (isElsewhere || chains.of(signer.siteId, "data").length > 1);
 
 /**
  * One transaction: after a crash the file has the old key and is still copied, or the new one.
@@ -46,6 +47,7 @@ export async function takeNewKey(state: ReplicaState, identity: IdentitySource):
         await carryOver(state, engine, schema as AppSchema, former, released);
       }
     });
+    state.isElsewhere = false;
     await state.file.reopen();
   } catch (error) {
     reloadState(state);

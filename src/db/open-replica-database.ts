@@ -182,7 +182,12 @@ function createReplicaDatabase(
   const appendOwn = async (
     changesets: readonly VerifiedChangeset[],
   ): Promise<readonly IngestOutcome[]> => {
-    const restored = await mutex.run(() => restoreOwn(state, changesets));
+    const restored = await mutex.run(async () => {
+      const outcomes = await restoreOwn(state, changesets);
+      tell([]);
+      await renewKey();
+      return outcomes;
+    });
     const others = await appendOthers(changesets.filter((_, at) => restored[at] === null));
     let next = 0;
     return restored.map((outcome, at) => {
@@ -243,6 +248,7 @@ function createReplicaDatabase(
       mutex.run(async () => {
         state.offering = mode === "on";
         if (!state.offering) return;
+        state.hasOffered = true;
         await file.recover();
         await releaseUpTo(state.chains.own()?.head ?? 0);
       }),

@@ -44,6 +44,10 @@ export interface ReplicaState {
   /** The own changesets up to here are known to others, or may be. */
   released: OwnHead;
   offering: boolean;
+  /** Since this was opened: what was lost before has been looked for. */
+  hasOffered: boolean;
+  /** Own changesets came that were written elsewhere while this was open. */
+  isElsewhere: boolean;
   /** The next number in merge order. */
   nextMerged: number;
   /** The schema version whose hash an own changeset has carried last. */
@@ -86,6 +90,8 @@ export function createReplicaState(
     formerKeys: [],
     released: NOTHING,
     offering: false,
+    hasOffered: false,
+    isElsewhere: false,
     nextMerged: 1,
     announced: 0,
     untried: new Set(),

@@ -124,6 +124,8 @@ async function restoreInTransaction(
     state.chains.save(engine);
     return outcomes;
   }
+  // A disk is not rewound while it is in use.
+  if (state.hasOffered) state.isElsewhere = true;
   const settled =
     own.settled <= known.head ? { head: own.settled, headHash: own.settledHash } : known;
   const { mesh } = first;
