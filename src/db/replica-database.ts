@@ -11,8 +11,8 @@
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
-import type { Clock, IngestOutcome, ReplicaChange, Signer } from "../seams.ts";
+import type { VectorEntry } from "../protocol/version-vector.ts";
+import type { Clock, IngestOutcome, ReplicaChange, Signer, StreamStore } from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
 import type { IdentitySource } from "./database-file.ts";
 import type { ForkProof } from "./forks.ts";
@@ -84,6 +84,8 @@ export interface ReplicaDatabase extends MeshDatabase {
    * the stop function.
    */
   readonly onNewKey: (listener: () => void) => () => void;
+  /** Of the key in use, then of those it had before. */
+  readonly ownSites: () => readonly SiteId[];
   readonly mesh: () => MeshBinding | null;
   /**
    * Binds drafts (unreleased changesets, signed for no mesh) to a mesh: signs them again with the
@@ -111,11 +113,10 @@ export interface ReplicaDatabase extends MeshDatabase {
    * @throws ERR_STORAGE_FULL, ERR_STORAGE_LOST, ERR_ENGINE_TRAP: nothing of the rest was kept; try again
    */
   readonly append: (changesets: readonly VerifiedChangeset[]) => Promise<readonly IngestOutcome[]>;
-  /** As {@link ReplicaStore.read}: own unreleased changesets in the range are released first. */
-  readonly read: (
-    range: ChangesetRange,
-    bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+  /** As {@link StreamStore.read}: own unreleased changesets in the range are released first. */
+  readonly read: StreamStore["read"];
+  /** As {@link StreamStore.judge}. */
+  readonly judge: StreamStore["judge"];
   /** As {@link ReplicaStore.offer}. */
   readonly offer: (mode: "on" | "off") => Promise<void>;
   /** After every commit that changed the log or the tables. Returns the stop function. */

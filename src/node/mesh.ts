@@ -52,7 +52,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
   const report = await createMeshReport(replica, link, parts.clock, hub);
 
-  const { close: closeStreams, ...streams } = createStreams(replica, () => replica.keys.siteId);
+  const { close: closeStreams, ...streams } = createStreams(replica, replica.ownSites);
   let turn: Promise<void> = Promise.resolve();
   let closing: Promise<void> | null = null;
 

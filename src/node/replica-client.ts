@@ -12,12 +12,12 @@ import type { MeshDatabase, QueryOptions, SqlRunner } from "../db/sql-runner.ts"
 import { isMeshError, MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { SqlRow } from "../protocol/values.ts";
 import type { ReplicaChange } from "../seams.ts";
-import type { KeyPair } from "../signing/keys.ts";
 import type { Replica } from "./replica.ts";
 import type {
   CallId,
   RemoteReplicaHost,
   ReplicaHost,
+  ReplicaIdentity,
   ReplicaRequest,
   TransactionHost,
 } from "./replica-host.ts";
@@ -37,21 +37,22 @@ export async function openReplicaInWorker(
     const opened = await Promise.race([host.open(request), died]);
     const listeners = new Set<(change: ReplicaChange) => void>();
     const keyListeners = new Set<() => void>();
-    let { keys } = opened;
+    let identity: ReplicaIdentity = opened;
     await host.subscribe(
       proxy(async (change: ReplicaChange) => {
         for (const listener of listeners) listener(change);
       }),
-      proxy(async (taken: KeyPair) => {
-        keys = taken;
+      proxy(async (taken: ReplicaIdentity) => {
+        identity = taken;
         for (const listener of keyListeners) listener();
       }),
     );
     let binding: MeshBinding | null = opened.binding;
     return {
       get keys() {
-        return keys;
+        return identity.keys;
       },
+      ownSites: () => identity.ownSites,
       onNewKey: (listener) => {
         keyListeners.add(listener);
         return () => keyListeners.delete(listener);
@@ -67,6 +68,7 @@ export async function openReplicaInWorker(
       vector: () => host.vector(),
       ingest: (items) => host.ingest(items),
       read: (range, bytesMax) => host.read(range, bytesMax),
+      judge: (claims, also) => host.judge(claims, also),
       offer: (mode) => host.offer(mode),
       peerPosition: (name) => host.peerPosition(name),
       keepPeerPosition: (name, position) => host.keepPeerPosition(name, position),

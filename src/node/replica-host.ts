@@ -12,10 +12,10 @@ import type { MeshBinding } from "../db/replica-database.ts";
 import type { Schema } from "../db/schema.ts";
 import type { SqlRunner } from "../db/sql-runner.ts";
 import type { StorageKind } from "../db/storage.ts";
-import type { MeshId } from "../protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
+import type { MeshId, SiteId } from "../protocol/ids.ts";
+import type { VectorEntry } from "../protocol/version-vector.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
-import type { IngestItem, IngestOutcome, ReplicaChange } from "../seams.ts";
+import type { IngestItem, IngestOutcome, ReplicaChange, StreamStore } from "../seams.ts";
 import type { KeyPair } from "../signing/keys.ts";
 import type { Replica, ReplicaReport } from "./replica.ts";
 
@@ -25,8 +25,13 @@ export interface ReplicaRequest {
   readonly storage: "auto" | "opfs" | "indexeddb" | "memory";
 }
 
-interface ReplicaOpened {
+/** Whose replica it is; told again with every new key. */
+export interface ReplicaIdentity {
   readonly keys: KeyPair;
+  readonly ownSites: readonly SiteId[];
+}
+
+interface ReplicaOpened extends ReplicaIdentity {
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly binding: MeshBinding | null;
 }
@@ -73,16 +78,14 @@ export interface ReplicaHost {
   readonly eventsClose: (call: CallId) => Promise<void>;
   readonly vector: () => Promise<readonly VectorEntry[]>;
   readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
-  readonly read: (
-    range: ChangesetRange,
-    bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+  readonly read: StreamStore["read"];
+  readonly judge: StreamStore["judge"];
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
   readonly subscribe: (
     listener: Callback<[change: ReplicaChange]>,
-    onNewKey: Callback<[keys: KeyPair]>,
+    onNewKey: Callback<[identity: ReplicaIdentity]>,
   ) => void;
   readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
   readonly report: () => Promise<ReplicaReport>;
@@ -123,7 +126,8 @@ export function createReplicaHost(
   return {
     open: async (request) => {
       replica = await openReplica(request);
-      return { keys: replica.keys, storage: replica.storage, binding: replica.binding() };
+      const { storage, binding } = replica;
+      return { ...identityOf(replica), storage, binding: binding() };
     },
     exec: (call, sql, params) =>
       abortable(call, (signal) => opened().db.exec(sql, params, { signal })),
@@ -166,12 +170,13 @@ export function createReplicaHost(
     vector: () => opened().vector(),
     ingest: (items) => opened().ingest(items),
     read: (range, bytesMax) => opened().read(range, bytesMax),
+    judge: (claims, also) => opened().judge(claims, also),
     offer: (mode) => opened().offer(mode),
     peerPosition: (name) => opened().peerPosition(name),
     keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),
     subscribe: (listener, onNewKey) => {
       opened().onChange(({ entries, broadcasts }) => void listener({ entries, broadcasts }));
-      opened().onNewKey(() => void onNewKey(opened().keys));
+      opened().onNewKey(() => void onNewKey(identityOf(opened())));
     },
     bindMesh: (id, invite) => opened().bindMesh(id, invite),
     report: () => opened().report(),
@@ -184,6 +189,11 @@ export function createReplicaHost(
     },
   };
 }
+
+const identityOf = ({ keys, ownSites }: Replica): ReplicaIdentity => ({
+  keys,
+  ownSites: ownSites(),
+});
 
 /** Becomes a `Remote` on its way: comlink's types speak of the other side only. */
 const transactionHost = (tx: SqlRunner): Remote<TransactionHost> =>

@@ -35,6 +35,8 @@ export interface Replica extends StreamStore {
   readonly keys: KeyPair;
   /** As {@link ReplicaDatabase.onNewKey}. */
   readonly onNewKey: (listener: () => void) => () => void;
+  /** As {@link ReplicaDatabase.ownSites}. */
+  readonly ownSites: () => readonly SiteId[];
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly db: MeshDatabase;
   readonly binding: () => MeshBinding | null;
@@ -94,6 +96,7 @@ function createReplica(
       return keys;
     },
     onNewKey: database.onNewKey,
+    ownSites: database.ownSites,
     storage: { kind, durable },
     db: { exec, query, execMany, transaction, watch },
     binding: database.mesh,
@@ -102,6 +105,7 @@ function createReplica(
     vector: async () => database.vector(),
     ingest: queue.ingest,
     read: database.read,
+    judge: database.judge,
     offer: database.offer,
     onChange: database.onChange,
     peerPosition: database.peerPosition,

@@ -13,9 +13,9 @@ import type { Random } from "../../src/seams.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
 import { ANIMALS, ed25519, MESH, openReplica, signerOf } from "../fixtures/replicas.ts";
-import { mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
-import { rowsOf, rowsOfModel } from "../model/shown-rows.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
+import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { copyStorage } from "../sim/sql-fleet.ts";
 
 const causeOf = ({ header, headerHash }: VerifiedChangeset) => ({
