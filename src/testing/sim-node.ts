@@ -17,6 +17,10 @@ import type { World } from "./world.ts";
 /** A replica that runs, whatever it is made of. */
 export interface SimReplica {
   readonly store: ReplicaStore;
+  /** Of the key in use; left out: the device's, for ever. */
+  readonly site?: () => SiteId;
+  /** Called when another key was taken. */
+  readonly onNewKey?: (listener: () => void) => void;
   /** One local transaction. */
   readonly write: () => Promise<void>;
   /** Equal on replicas that hold the same rows. */
@@ -61,12 +65,14 @@ export interface SimNode {
 const WANTS_MAX = 4;
 const ROUND_MS = 5_000;
 
+/** `relinked`: called when it is back on the network with a new key, without links. */
 export function createSimNode(
   device: SimDevice,
   world: World,
   net: SimNetwork,
   random: Random,
   mesh: MeshId,
+  relinked: () => void = () => undefined,
 ): SimNode {
   const counts: SimCounts = {
     written: 0,
@@ -82,6 +88,22 @@ export function createSimNode(
     const now = (life += 1);
     const opened = await device.open();
     replica = opened;
+    opened.onNewKey?.(() => void world.busy(relink(opened)));
+    await link(opened, now);
+  }
+
+  /** As `src/node/mesh.ts` does: the peer id is made of the key. */
+  async function relink(opened: SimReplica): Promise<void> {
+    if (replica !== opened) return;
+    await running?.stop();
+    // Killed meanwhile.
+    if (replica !== opened) return;
+    net.crash(device.id);
+    await link(opened, (life += 1));
+    relinked();
+  }
+
+  async function link(opened: SimReplica, now: number): Promise<void> {
     const isAlive = () => life === now && hanging !== "all";
     const store = storeOf(opened.store, isAlive);
     const started = await drive({
@@ -91,7 +113,7 @@ export function createSimNode(
       timers: { after: (ms, run) => world.timers.after(ms, () => isAlive() && run()) },
       random,
       mesh,
-      site: device.site,
+      site: opened.site?.() ?? device.site,
       role: "device",
       name: device.id,
       roundMs: ROUND_MS,

@@ -16,10 +16,11 @@ test.each(Array.from({ length: 12 }, (_, at) => at + 1))(
     const world = createWorld();
     const net = createSimNetwork(world, random, seed % 2 === 0 ? "on" : "off");
     const secret = random.bytes(32);
+    // Their owner has no other key to give (see new-key.test.ts): they fork on and on.
     const devices = [
-      await createSqlDevice("n0", random, world, secret),
+      await createSqlDevice("n0", random, world, secret, () => secret),
       await createSqlDevice("n1", random, world),
-      await createSqlDevice("n2", random, world, secret),
+      await createSqlDevice("n2", random, world, secret, () => secret),
     ] as const;
     const nodes = devices.map((device) => createSimNode(device, world, net, random, MESH));
     const [first, bystander, clone] = nodes as [SimNode, SimNode, SimNode];

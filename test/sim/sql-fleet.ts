@@ -35,31 +35,40 @@ export async function createSqlFleet(count: number, random: Random, world: World
   return { mesh: MESH, devices };
 }
 
+export interface SqlReplica extends SimReplica {
+  readonly replica: Replica;
+}
+
+/** `newSecret`: for when a copy of its disk writes with the same key. */
 export async function createSqlDevice(
   id: string,
   random: Random,
   world: World,
   secret: Uint8Array<ArrayBuffer> = random.bytes(32),
+  newSecret: () => Uint8Array<ArrayBuffer> = () => random.bytes(32),
 ): Promise<SqlDevice> {
   const { siteId } = await createKeyPair(simEd25519, secret);
   const device: SqlDevice = {
     id,
     site: siteId,
     storage: createMemoryStorage(),
-    open: () => openSqlReplica(device.storage, secret, random, world),
+    open: () => openSqlReplica(device.storage, secret, newSecret, random, world),
   };
   return device;
 }
 
 /** A backup: the files as they are now. */
-export async function copyStorage(storage: Storage): Promise<Storage> {
-  const copy = createMemoryStorage();
+export async function copyStorage(
+  storage: Storage,
+  copy: Storage = createMemoryStorage(),
+): Promise<Storage> {
   const from = await storage.openFiles(storage.generation());
   const to = await copy.openFiles(copy.generation());
   for (const name of ["database", "journal"] as const) {
     const bytes = new Uint8Array(from[name].size());
     from[name].read(bytes, 0);
     to[name].write(bytes, 0);
+    to[name].flush();
   }
   return copy;
 }
@@ -67,9 +76,12 @@ export async function copyStorage(storage: Storage): Promise<Storage> {
 async function openSqlReplica(
   storage: Storage,
   secret: Uint8Array<ArrayBuffer>,
+  newSecret: () => Uint8Array<ArrayBuffer>,
   random: Random,
   world: World,
-): Promise<SimReplica> {
+): Promise<SqlReplica> {
+  const { database } = await storage.openFiles(storage.generation());
+  const isNew = database.size() === 0;
   const replica = await openReplica({
     storage,
     wasm: await compileSqliteInNode(),
@@ -77,11 +89,14 @@ async function openSqlReplica(
     ed25519: simEd25519,
     clock: world.clock,
     // The key is the only thing a replica draws.
-    random: { ...random, bytes: () => secret },
+    random: { ...random, bytes: isNew ? () => secret : newSecret },
   });
   await replica.bindMesh(MESH, INVITE);
   return {
+    replica,
     store: replica,
+    site: () => replica.keys.siteId,
+    onNewKey: replica.onNewKey,
     write: () => write(replica, random),
     stateHash: async () => {
       await checkModel(replica);
