@@ -18,7 +18,6 @@ import {
   countVersions,
   mainOf,
   missingVersions,
-  type VectorEntry,
   type VersionRange,
 } from "../protocol/version-vector.ts";
 import { createDigestedVector, type DigestedVector } from "./digest.ts";
@@ -37,8 +36,8 @@ export interface PeerView {
   readonly claim: (message: VectorMessage) => void;
   /** The peer's digest is ours: it holds exactly what we hold. */
   readonly claimEqual: () => void;
-  /** Call after `ours` changed under this key. */
-  readonly oursChanged: (key: AuthorStream) => void;
+  /** Call after `ours` changed under these keys. */
+  readonly oursChanged: (keys: readonly AuthorStream[]) => void;
   /** Of what the peer claims; costs one hash over it after a change. */
   readonly digest: () => string;
   /** Streams of which the peer claims something we lack. Those asked about last come last. */
@@ -67,17 +66,6 @@ const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStr
   const main = mainOf(key);
   return [main, ...(vector.branches.get(main) ?? [])];
 };
-
-/** Who has the head has all that leads to it, on whichever chains. */
-const holdsHead = (
-  vector: DigestedVector,
-  key: AuthorStream,
-  { head, headHash }: VectorEntry,
-): boolean =>
-  chainsOf(vector, key).some((each) => {
-    const entry = vector.entries.get(each);
-    return entry?.head === head && entry.headHash === headHash;
-  });
 
 export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
@@ -111,7 +99,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
   function missing(key: AuthorStream): readonly VersionRange[] {
     const entry = theirs.entries.get(key);
     if (entry === undefined) return [];
-    const isHeld = isForked(key) && entry.beyond.length === 0 && holdsHead(ours, key, entry);
+    const isHeld = isForked(key) && entry.beyond.length === 0 && ours.holdsHead(entry);
     if (isHeld) return [];
     const lacked = missingVersions(ours.entries.get(key), entry);
     const { first = entry.head + 1 } = again.get(key) ?? {};
@@ -127,23 +115,40 @@ export function createPeerView(ours: DigestedVector): PeerView {
     const isSameVersion = our !== undefined && our.head > 0 && our.head === their?.head;
     const fork = isOther && (isSameVersion || isForked(key));
     const lacked = countVersions(missing(key));
-    const isTheirs = our === undefined || (isForked(key) && holdsHead(theirs, key, our));
+    const isTheirs = our === undefined || (isForked(key) && theirs.holdsHead(our));
     const more = isTheirs ? 0 : countVersions(missingVersions(their, our));
     const isNothing = lacked === 0 && more === 0 && !fork;
     return isNothing ? NOTHING : { weLack: lacked, itLacks: more, fork };
   }
 
   /** Where a claim shows a fork, what we hold of that chain may be of another one. */
-  function suspect(key: AuthorStream): void {
-    const our = ours.entries.get(key);
-    const entry = theirs.entries.get(key);
-    if (entry === undefined) return;
-    if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
-    if (entry.branch === undefined || our !== undefined) return;
-    for (const each of chainsOf(theirs, key)) {
-      const other = theirs.entries.get(each);
-      if (each === key || other === undefined) continue;
-      if (other.floor <= entry.floor && entry.floor < other.head) askFrom(each, entry.floor + 1);
+  function suspect(keys: Iterable<AuthorStream>): void {
+    const floorsByMain = new Map<AuthorStream, number[]>();
+    for (const key of keys) {
+      const our = ours.entries.get(key);
+      const entry = theirs.entries.get(key);
+      if (entry === undefined) continue;
+      if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
+      if (entry.branch === undefined || our !== undefined) continue;
+      const floors = floorsByMain.get(mainOf(key)) ?? [];
+      floorsByMain.set(mainOf(key), floors);
+      floors.push(entry.floor);
+    }
+    for (const [main, floors] of floorsByMain) suspectBeside(main, floors);
+  }
+
+  /** Branches that we do not have leave their chains after these versions; which chains, only the log tells. */
+  function suspectBeside(main: AuthorStream, floors: number[]): void {
+    floors.sort((a, b) => a - b);
+    const beside = [...chainsOf(theirs, main)]
+      .flatMap((key) => theirs.entries.get(key) ?? [])
+      .filter((entry) => ours.entries.has(authorStream(entry)))
+      .sort((a, b) => a.floor - b.floor);
+    let at = 0;
+    for (const entry of beside) {
+      while (at < floors.length && (floors[at] as number) < entry.floor) at++;
+      const lowest = floors[at];
+      if (lowest !== undefined && lowest < entry.head) askFrom(authorStream(entry), lowest + 1);
     }
   }
 
@@ -169,13 +174,21 @@ export function createPeerView(ours: DigestedVector): PeerView {
       keys.push(key);
     }
     // Branches tell about the chains beside them: only when all are there.
-    for (const key of keys) suspect(key);
-    for (const key of keys) compareAll(key);
+    suspect(keys);
+    compareAll(keys);
   }
 
-  function compareAll(key: AuthorStream): void {
-    if (!isForked(key)) return compare(key);
-    for (const each of new Set([...chainsOf(ours, key), ...chainsOf(theirs, key)])) compare(each);
+  /** With all chains of authors that have branches: once each, however many of them changed. */
+  function compareAll(keys: Iterable<AuthorStream>): void {
+    const mains = new Set<AuthorStream>();
+    for (const key of keys) {
+      if (isForked(key)) mains.add(mainOf(key));
+      else compare(key);
+    }
+    for (const main of mains) {
+      for (const each of new Set([...chainsOf(ours, main), ...chainsOf(theirs, main)]))
+        compare(each);
+    }
   }
 
   return {
@@ -188,8 +201,8 @@ export function createPeerView(ours: DigestedVector): PeerView {
       again.clear();
       for (const key of differences.keys()) compare(key);
     },
-    oursChanged: (key) => {
-      if (known) compareAll(key);
+    oursChanged: (keys) => {
+      if (known) compareAll(keys);
     },
     digest: theirs.digest,
     lacking: () => lacking,
@@ -218,8 +231,8 @@ export function createPeerView(ours: DigestedVector): PeerView {
     isForked,
     recheck: () => {
       if (weLack > 0) return;
-      for (const key of forks) suspect(key);
-      for (const key of again.keys()) compareAll(key);
+      suspect(forks);
+      compareAll([...again.keys()]);
     },
     missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
