@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Chain } from "./chains.ts";
 import { readForks } from "./forks.ts";
 import type { LogAuthor, LogCounts } from "./replica-database.ts";
 import type { ReplicaState } from "./replica-state.ts";
@@ -30,6 +31,10 @@ export function logCounts(state: ReplicaState): LogCounts {
   };
 }
 
+/** Of all branches, which may be too many for an argument list. */
+const highest = (chains: readonly Chain[]): number =>
+  chains.reduce((version, { head }) => Math.max(version, head), 0);
+
 export const logAuthors = (state: ReplicaState): LogAuthor[] =>
   [...state.chains.all()]
     .filter(({ stream, branch }) => stream === "data" && branch === "")
@@ -37,6 +42,6 @@ export const logAuthors = (state: ReplicaState): LogAuthor[] =>
       siteId: chain.site,
       publicKey: chain.key,
       local: chain.site === state.signer.siteId,
-      version: Math.max(...state.chains.of(chain.site, "data").map(({ head }) => head)),
+      version: highest(state.chains.of(chain.site, "data")),
       lastWroteMs: state.lastWroteMs.get(chain.site) ?? null,
     }));

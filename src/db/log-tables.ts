@@ -48,7 +48,7 @@ export const OWN_AUTHOR = 1;
 export const TABLES_FORMAT = 2;
 
 /**
- * - `rowmesh_author` numbers the authors, and the branches of a key that forked.
+ * - `rowmesh_author` numbers the authors, and below 0 the branches of keys that forked.
  * - `rowmesh_chain`, per author and stream: the last changeset without a gap before it, the last
  *   settled one, and the highest version that another author's settled changeset depends on. It
  *   could be computed from the log; kept, so that opening costs the authors and not the history.
@@ -78,5 +78,6 @@ CREATE TABLE rowmesh_log (
   header BLOB NOT NULL, signature BLOB NOT NULL, payload BLOB NOT NULL) STRICT;
 CREATE UNIQUE INDEX rowmesh_log_version ON rowmesh_log (author, stream, version, header_hash);
 CREATE UNIQUE INDEX rowmesh_log_merged ON rowmesh_log (merged) WHERE merged IS NOT NULL;
+CREATE INDEX rowmesh_log_branch ON rowmesh_log (header_hash) WHERE author < 0;
 CREATE INDEX rowmesh_log_code ON rowmesh_log (code) WHERE code IS NOT NULL;
 `;
