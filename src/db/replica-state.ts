@@ -27,6 +27,12 @@ export interface FormerKey {
   readonly takenMs: number;
 }
 
+export interface Parked {
+  readonly code: MeshErrorCode;
+  /** The schema version it names, where that is what it waits for. */
+  readonly schemaVersion: number | null;
+}
+
 export interface ReplicaState {
   readonly file: DatabaseFile;
   /** Of the key in the file. */
@@ -35,8 +41,6 @@ export interface ReplicaState {
   readonly signers: Map<SiteId, Signer>;
   readonly schema: AppSchema | null;
   readonly clock: Clock;
-  /** Of every schema version this file was opened with. */
-  readonly schemaHashByVersion: ReadonlyMap<number, string>;
   chains: Chains;
   mesh: MeshBinding | null;
   /** Oldest first. */
@@ -57,7 +61,7 @@ export interface ReplicaState {
   /** Chains whose next changeset waits for that site, and for which of its versions. */
   readonly waitersBySite: Map<SiteId, Map<Chain, number>>;
   /** Why a chain's next changeset waits for an upgrade. */
-  readonly parked: Map<Chain, MeshErrorCode>;
+  readonly parked: Map<Chain, Parked>;
   /** Changesets that the engine failed on although they are valid: not tried again by this process. */
   readonly setAside: Map<HeaderHash, MeshErrorCode>;
   readonly refusals: Map<MeshErrorCode, number>;
@@ -75,11 +79,9 @@ export function createReplicaState(
   file: DatabaseFile,
   signer: Signer,
   schema: AppSchema | null,
-  schemaHashByVersion: ReadonlyMap<number, string>,
   clock: Clock,
 ): ReplicaState {
   const state: ReplicaState = {
-    schemaHashByVersion,
     file,
     signer,
     signers: new Map([[signer.siteId, signer]]),

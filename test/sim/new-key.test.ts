@@ -1,25 +1,26 @@
 /** Profiles that exist twice, in a room with others: every copy ends with a key of its own. */
 import { expect, test } from "vitest";
-import { createMemoryStorage } from "../../src/db/storage-memory.ts";
+import { createDatabaseDevice, type DatabaseDevice } from "../../src/testing/database-device.ts";
+import { writeAnimals } from "../../src/testing/random-work.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { createSimNetwork, type SimNetwork } from "../../src/testing/sim-network.ts";
 import { createSimNode, type SimNode } from "../../src/testing/sim-node.ts";
-import { createSimulatedDisk, type SimulatedDisk } from "../../src/testing/simulated-disk.ts";
 import { createWorld, type World } from "../../src/testing/world.ts";
 import type { Random } from "../../src/seams.ts";
-import { MESH } from "../fixtures/replicas.ts";
-import { copyStorage, createSqlDevice, type SqlDevice, type SqlReplica } from "./sql-fleet.ts";
+import { ANIMALS, MESH } from "../fixtures/replicas.ts";
 
 const LINK = { latencyMs: 20, bytesPerMs: 1_000 };
+
+type Five<T> = readonly [T, T, T, T, T];
 
 interface Room {
   readonly world: World;
   readonly net: SimNetwork;
   readonly random: Random;
-  readonly devices: readonly [SqlDevice, SqlDevice, SqlDevice, SqlDevice];
-  /** The owner, a copy, who meets both, and who comes last. */
-  readonly nodes: readonly [SimNode, SimNode, SimNode, SimNode];
-  /** One row of its own; false when the device failed. */
+  readonly devices: Five<DatabaseDevice>;
+  /** The owner, a copy, two who meet them, and who comes last. */
+  readonly nodes: Five<SimNode>;
+  /** One row of its own. */
   readonly type: (node: SimNode) => Promise<void>;
   readonly typed: readonly string[];
   /** Links that are up stay up, also when a device comes back with another key. */
@@ -27,40 +28,61 @@ interface Room {
   readonly pass: (ms: number) => Promise<void>;
 }
 
+const replicaOf = ({ device }: SimNode) => {
+  const replica = device.database?.replica();
+  if (replica === null || replica === undefined) throw new Error("not started");
+  return replica;
+};
+
+const siteOf = (node: SimNode) => replicaOf(node).keys.siteId;
+
 const idsOf = async (node: SimNode): Promise<string[]> => {
-  const { db } = (node.replica() as SqlReplica).replica;
-  const rows = await db.query<{ id: string }>(
+  const rows = await replicaOf(node).db.query<{ id: string }>(
     "SELECT cast(id AS TEXT) AS id FROM tag WHERE length(id) > 8 ORDER BY id",
   );
   return rows.map(({ id }) => id);
 };
 
-const replicaOf = (node: SimNode) => (node.replica() as SqlReplica).replica;
-
 async function createRoom(seed: number): Promise<Room> {
   const random = createSeededRandom(seed);
   const world = createWorld();
   const net = createSimNetwork(world, random, seed % 2 === 0 ? "on" : "off");
-  const secret = random.bytes(32);
-  const devices = [
-    await createSqlDevice("n0", random, world, secret),
-    await createSqlDevice("n1", random, world, secret),
-    await createSqlDevice("n2", random, world),
-    await createSqlDevice("n3", random, world),
-  ] as const;
+  const create = (at: number, identity: number) =>
+    createDatabaseDevice({
+      id: `n${at}`,
+      identity,
+      disk: "blank",
+      schemas: [ANIMALS],
+      write: writeAnimals,
+      random,
+      newSecret: () => random.bytes(32),
+    });
+  const devices: Five<DatabaseDevice> = [
+    await create(0, 0),
+    await create(1, 0),
+    await create(2, 2),
+    await create(3, 3),
+    await create(4, 4),
+  ];
   const typed: string[] = [];
   let pairs: readonly (readonly [string, string])[] = [];
-  const relink = (): void => {
-    for (const [a, b] of pairs) net.connect(a, b, LINK);
+  /** A link made while it was joining is none. */
+  const relink = (id: string): void => {
+    for (const [a, b] of pairs) {
+      if (a !== id && b !== id) continue;
+      net.cut(a, b);
+      net.connect(a, b, LINK);
+    }
   };
-  const nodeOf = (device: SqlDevice): SimNode =>
-    createSimNode(device, world, net, random, MESH, relink);
+  const [owner, copy, bystander, other, late] = devices.map((device) =>
+    createSimNode({ device, world, net, random, mesh: MESH, onRelinked: () => relink(device.id) }),
+  ) as [SimNode, SimNode, SimNode, SimNode, SimNode];
   return {
     world,
     net,
     random,
     devices,
-    nodes: [nodeOf(devices[0]), nodeOf(devices[1]), nodeOf(devices[2]), nodeOf(devices[3])],
+    nodes: [owner, copy, bystander, other, late],
     typed,
     type: async (node) => {
       const id = `typed here ${typed.length}`;
@@ -70,7 +92,7 @@ async function createRoom(seed: number): Promise<Room> {
     },
     connect: (...given) => {
       pairs = given;
-      relink();
+      for (const [a, b] of pairs) net.connect(a, b, LINK);
     },
     pass: async (ms) => void (await world.runUntil(world.clock.nowMs() + ms, () => false)),
   };
@@ -110,28 +132,29 @@ async function startCopies(room: Room): Promise<string> {
   await owner.start();
   await typeSome(room, owner);
   await owner.kill();
-  devices[1].storage = await copyStorage(devices[0].storage);
+  devices[1].database.disk.restore(devices[0].database.disk.copy());
   for (const node of [owner, copy, bystander]) await node.start();
   await typeSome(room, owner);
   await typeSome(room, copy);
-  return replicaOf(owner).keys.siteId;
+  return siteOf(owner);
 }
 
 test.each(Array.from({ length: 3 }, (_, at) => at + 1))(
   "[L13] two copies in two rooms that meet: both take new keys, and a third who met neither sees the proof (seed %i)",
   async (seed) => {
     const room = await createRoom(seed);
-    const { nodes, connect, pass } = room;
-    const [owner, copy, bystander, other] = nodes;
+    const { connect, pass } = room;
+    const [owner, copy, bystander, other, late] = room.nodes;
+    const nodes = [owner, copy, bystander, other];
     try {
       const former = await startCopies(room);
       await other.start();
       connect(["n0", "n2"], ["n1", "n3"]);
       await pass(5_000);
-      expect([owner, copy].map((node) => replicaOf(node).keys.siteId)).toEqual([former, former]);
+      expect([owner, copy].map((node) => siteOf(node))).toEqual([former, former]);
       connect(["n0", "n2"], ["n1", "n3"], ["n2", "n3"]);
       await expectAgreement(room, nodes);
-      const sites = [owner, copy].map((node) => replicaOf(node).keys.siteId);
+      const sites = [owner, copy].map((node) => siteOf(node));
       expect(new Set([...sites, former]).size).toBe(3);
       for (let round = 0; round < 3; round++) {
         for (const node of nodes) await typeSome(room, node);
@@ -139,18 +162,15 @@ test.each(Array.from({ length: 3 }, (_, at) => at + 1))(
       }
       await owner.kill();
       await copy.kill();
-      await other.kill();
-      // As one who comes new.
-      room.devices[3].storage = createMemoryStorage();
-      await other.start();
-      connect(["n2", "n3"]);
-      await expectAgreement(room, [bystander, other]);
-      const { forks } = (await replicaOf(other).report()).counts;
+      await late.start();
+      connect(["n2", "n4"]);
+      await expectAgreement(room, [bystander, late]);
+      const { forks } = (await replicaOf(late).report()).counts;
       expect(forks).toMatchObject([{ siteId: former }]);
       expect(new Set(forks[0]?.headers).size).toBe(2);
       expect((await replicaOf(bystander).report()).counts.forks).toEqual(forks);
     } finally {
-      for (const node of nodes) await node.kill();
+      for (const node of room.nodes) await node.kill();
     }
   },
   60_000,
@@ -173,9 +193,9 @@ test.each(Array.from({ length: 3 }, (_, at) => at + 1))(
         for (const node of three) await typeSome(room, node);
       }
       await expectAgreement(room, three);
-      expect(replicaOf(owner).keys.siteId).not.toBe(replicaOf(copy).keys.siteId);
+      expect(siteOf(owner)).not.toBe(siteOf(copy));
     } finally {
-      for (const node of nodes) await node.kill();
+      for (const node of room.nodes) await node.kill();
     }
   },
   60_000,
@@ -193,10 +213,10 @@ test.each(Array.from({ length: 3 }, (_, at) => at + 1))(
       connect(["n0", "n2"]);
       await typeSome(room, owner);
       await expectAgreement(room, [owner, bystander]);
-      const backup = await copyStorage(devices[0].storage);
+      const backup = devices[0].database.disk.copy();
       await typeSome(room, owner);
       await expectAgreement(room, [owner, bystander]);
-      devices[1].storage = backup;
+      devices[1].database.disk.restore(backup);
       await copy.start();
       await typeSome(room, copy);
       connect(["n0", "n2"], ["n1", "n2"]);
@@ -206,9 +226,9 @@ test.each(Array.from({ length: 3 }, (_, at) => at + 1))(
         for (const node of [owner, copy]) await typeSome(room, node);
       }
       await expectAgreement(room, [owner, copy, bystander]);
-      expect(replicaOf(owner).keys.siteId).not.toBe(replicaOf(copy).keys.siteId);
+      expect(siteOf(owner)).not.toBe(siteOf(copy));
     } finally {
-      for (const node of nodes) await node.kill();
+      for (const node of room.nodes) await node.kill();
     }
   },
   60_000,
@@ -218,51 +238,38 @@ test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
   "[L13] power fails while keys are taken: nothing committed is lost, no version gets two contents (seed %i)",
   async (seed) => {
     const room = await createRoom(200 + seed);
-    const { devices, nodes, random, connect, pass } = room;
-    const [owner, copy, bystander, late] = nodes;
-    const disks: readonly SimulatedDisk[] = [0, 1].map(() =>
-      createSimulatedDisk((bound) => random.below(bound)),
-    );
+    const { random, connect, pass } = room;
+    const [owner, copy, bystander, other] = room.nodes;
+    const links = [
+      ["n0", "n2"],
+      ["n1", "n3"],
+      ["n2", "n3"],
+    ] as const;
     try {
-      await owner.start();
-      await typeSome(room, owner);
-      await owner.kill();
-      const profile = devices[0].storage;
-      for (const at of [0, 1] as const) {
-        devices[at].storage = await copyStorage(profile, disks[at]?.storage);
-      }
-      for (const node of nodes) await node.start();
-      const { siteId: former } = replicaOf(owner).keys;
-      await typeSome(room, owner);
-      await typeSome(room, copy);
-      connect(["n0", "n2"], ["n1", "n3"]);
+      const former = await startCopies(room);
+      await other.start();
+      connect(...links.slice(0, 2));
       await pass(3_000);
-      connect(["n0", "n2"], ["n1", "n3"], ["n2", "n3"]);
+      connect(...links);
       for (let cuts = 0; cuts < 4; cuts++) {
-        for (const disk of disks) disk.losePowerAfter(random.below(60));
+        for (const node of [owner, copy]) node.crashAfter(1 + random.below(400));
         await pass(200 + random.below(2_000));
-        for (const [at, disk] of disks.entries()) {
-          const node = nodes[at] as SimNode;
-          if (!disk.hasLostPower()) {
-            disk.losePowerAfter(null);
-            continue;
-          }
-          await node.kill();
-          disk.losePower();
-          await node.start();
+        for (const node of [owner, copy]) {
+          if (node.isOff()) await node.start();
+          node.crashAfter(Number.POSITIVE_INFINITY);
         }
-        connect(["n0", "n2"], ["n1", "n3"], ["n2", "n3"]);
+        connect(...links);
         for (const node of [bystander, owner, copy]) await typeSome(room, node);
       }
-      await expectAgreement(room, nodes);
-      const sites = [owner, copy].map((node) => replicaOf(node).keys.siteId);
-      expect(new Set([...sites, former]).size).toBe(3);
-      const { counts } = await replicaOf(late).report();
+      await expectAgreement(room, [owner, copy, bystander, other]);
+      expect(owner.counts.crashes + copy.counts.crashes).toBeGreaterThan(0);
+      expect(new Set([siteOf(owner), siteOf(copy), former]).size).toBe(3);
+      const { counts } = await replicaOf(other).report();
       // Only the copied key ever signed two contents under one version, and only once.
       expect(counts.forks).toMatchObject([{ siteId: former }]);
       expect(counts.forks[0]?.headers).toHaveLength(2);
     } finally {
-      for (const node of nodes) await node.kill();
+      for (const node of room.nodes) await node.kill();
     }
   },
   60_000,

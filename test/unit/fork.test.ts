@@ -1,7 +1,7 @@
 /** One key, several contents under one version: every branch merges, in whatever order it arrives. */
 import { expect, test } from "vitest";
 import { packKey } from "../../src/db/packed-key.ts";
-import { checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
@@ -12,11 +12,17 @@ import { decodePayload } from "../../src/protocol/payload.ts";
 import type { Random } from "../../src/seams.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
-import { ANIMALS, ed25519, MESH, openReplica, signerOf } from "../fixtures/replicas.ts";
+import {
+  ANIMALS,
+  copyStorage,
+  ed25519,
+  MESH,
+  openReplica,
+  signerOf,
+} from "../fixtures/replicas.ts";
 import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
 import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
-import { copyStorage } from "../sim/sql-fleet.ts";
 
 const causeOf = ({ header, headerHash }: VerifiedChangeset) => ({
   site: header.site,

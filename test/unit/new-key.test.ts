@@ -6,10 +6,9 @@ import type { Storage } from "../../src/db/storage.ts";
 import { decodeRun } from "../../src/protocol/changeset-run.ts";
 import type { Random } from "../../src/seams.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
-import { ed25519, MESH, openReplica } from "../fixtures/replicas.ts";
+import { copyStorage, ed25519, MESH, openReplica } from "../fixtures/replicas.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { createSimulatedDisk } from "../../src/testing/simulated-disk.ts";
-import { copyStorage } from "../sim/sql-fleet.ts";
 
 /** All that `from` claims, branch by branch, as its receivers would verify it. */
 async function carry(from: ReplicaDatabase, to: ReplicaDatabase): Promise<void> {
