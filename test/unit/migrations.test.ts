@@ -7,6 +7,8 @@ import { type DatabaseFile, openDatabaseFile } from "../../src/db/database-file.
 import type { Engine } from "../../src/db/engine.ts";
 import { createReplicaState, type ReplicaState } from "../../src/db/replica-state.ts";
 import { installSchema } from "../../src/db/schema-install.ts";
+import { logCounts } from "../../src/db/log-status.ts";
+import type { HeaderHash } from "../../src/protocol/ids.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
 import type { AppSchema, Schema } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
@@ -360,19 +362,19 @@ test("[M13] own newer changesets come back to a disk of the older app, and are m
   await peer.close();
 });
 
-/** Statements that it takes to park a history of two authors of version 3, and to merge it after the upgrade. */
-async function statementsFor(changesets: readonly VerifiedChangeset[]): Promise<number> {
+/** The database of replica 1, and how many statements its transactions prepare. */
+async function openCounted() {
   const wasm = await compileSqliteInNode();
   const storage = createMemoryStorage();
   await (await openReplica(1, { storage })).close();
   const signer = await signerOf(1);
   const identity = async () => ({ secret: secretOf(1), signer });
   const { file } = await openDatabaseFile(storage, wasm, identity);
-  let statements = 0;
+  const prepared: string[] = [];
   const counting = (engine: Engine): Engine => ({
     ...engine,
     prepare: (sql) => {
-      statements++;
+      prepared.push(sql);
       return engine.prepare(sql);
     },
   });
@@ -380,19 +382,45 @@ async function statementsFor(changesets: readonly VerifiedChangeset[]): Promise<
     ...file,
     transact: (work) => file.transact((engine) => work(counting(engine))),
   };
-  const open = async (schema: Schema): Promise<ReplicaState> => {
-    const checked = await checkSchema(schema, wasm);
-    await file.transact((engine) => installSchema(engine, checked));
-    return createReplicaState(counted, signer, checked, testClock);
+  return {
+    file,
+    prepared,
+    open: async (schema: Schema): Promise<ReplicaState> => {
+      const checked = await checkSchema(schema, wasm);
+      await file.transact((engine) => installSchema(engine, checked));
+      return createReplicaState(counted, signer, checked, testClock);
+    },
   };
+}
+
+/** Statements that it takes to park a history of version 3, and to merge it after the upgrade. */
+async function statementsFor(changesets: readonly VerifiedChangeset[]): Promise<number> {
+  const { file, prepared, open } = await openCounted();
   const parking = await open(ANIMALS);
   for (const changeset of changesets) await appendSome(parking, [changeset], 0);
   const merging = await open(ANIMALS_3);
   for (let more = true; more;) ({ more } = await appendSome(merging, [], 0));
   expect(storedRows(file.engine(), "SELECT DISTINCT state FROM rowmesh_log")).toEqual([[2n]]);
   await file.close();
-  return statements;
+  return prepared.length;
 }
+
+test("[M3] what is parked is not read again when a gap behind it closes", async () => {
+  const { file, prepared, open } = await openCounted();
+  const chain = [await forge(70, payloadOf([], 2))];
+  for (let version = 2; version <= 9; version++) {
+    const previousHash = chain.at(-1)?.headerHash as HeaderHash;
+    chain.push(await forge(70, payloadOf([]), { version, previousHash }));
+  }
+  const state = await open(ANIMALS);
+  // 1, 3, 2, 5, 4, …
+  const order = chain.map((_, at) => chain[at === 0 ? 0 : at % 2 === 1 ? at + 1 : at - 1]);
+  for (const changeset of order) await appendSome(state, [changeset as VerifiedChangeset], 0);
+  expect(logCounts(state)).toMatchObject({ held: 0, parked: 9 });
+  // The one that each gap had kept waiting.
+  expect(prepared.filter((sql) => sql.startsWith("SELECT id, state")).length).toBe(4);
+  await file.close();
+});
 
 test("[M13] an upgrade merges a long parked history at a cost of its length", async () => {
   const [one, other] = await Promise.all(
