@@ -9,7 +9,8 @@ import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
 import { openReplica } from "../node/replica.ts";
-import type { PeerId } from "../protocol/ids.ts";
+import type { PeerId, SiteId } from "../protocol/ids.ts";
+import type { MeshStatus } from "../node/api.ts";
 import type { Clock, Random, ReplicaStore } from "../seams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createLedger, keepLedger, type Ledger, rootInMessage } from "./acknowledged.ts";
@@ -31,6 +32,10 @@ export type Write = (db: MeshDatabase, random: Random, context: WriteContext) =>
 
 /** A device's replica without the device: nothing of this is a step of its life, but disk writes. */
 export interface RunningReplica extends ReplicaStore {
+  /** Of the key in use. */
+  readonly site: () => SiteId;
+  /** Proven ones, as `MeshStatus.forks` tells them. */
+  readonly forks: () => Promise<MeshStatus["forks"]>;
   readonly stateHash: () => Promise<string>;
   /** Makes the tables again from the log, and switches to them. */
   readonly rebuild: () => Promise<void>;
@@ -96,11 +101,12 @@ export async function createDatabaseDevice(
     });
     if (opened.mesh() === null) await opened.bindMesh(SIM_MESH, SIM_INVITE);
     const app = keepLedger(opened.db, ledger, signed, life);
-    replica = opened;
+    const site = () => opened.keys.siteId;
+    replica = { ...opened, site, forks: async () => (await opened.report()).counts.forks };
     db = app;
     return {
       store: opened,
-      site: () => opened.keys.siteId,
+      site,
       onNewKey: opened.onNewKey,
       write: () => write(app, random, context),
       stateHash: opened.stateHash,
