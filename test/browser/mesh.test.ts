@@ -146,6 +146,39 @@ test("signals and time limits reach the worker, and let the next call through", 
   expect(seen.left).toEqual([]);
 });
 
+test.each(["opfs", "indexeddb"] as const)(
+  "[M13] a page of the newer app upgrades the database in %s, and the older app says so",
+  async (kind) => {
+    const page = await openPage();
+    const seen = await page.evaluate(
+      async ({ name, storage }) => {
+        const { app } = globalThis;
+        const old = await app.open({ name, storage });
+        await old.db.exec("INSERT INTO animal (id) VALUES ('a')");
+        await old.close();
+        const schema = {
+          ...app.schema,
+          version: 2,
+          migrations: [{ statements: ["ALTER TABLE animal ADD COLUMN tame TEXT DEFAULT 'no'"] }],
+        };
+        const modern = await app.open({ name, storage, schema });
+        await modern.db.exec("INSERT INTO animal (id, tame) VALUES ('b', 'yes')");
+        const rows = await modern.db.query("SELECT id, tame FROM animal ORDER BY id");
+        await modern.close();
+        return { rows, older: await app.outcome(app.open({ name, storage })) };
+      },
+      { name: newName(), storage: kind },
+    );
+    expect(seen).toEqual({
+      rows: [
+        { id: "a", tame: "no" },
+        { id: "b", tame: "yes" },
+      ],
+      older: "ERR_SCHEMA_NEWER",
+    });
+  },
+);
+
 test("values cross the worker as they are", async () => {
   const page = await openPage();
   const seen = await page.evaluate(async (name) => {

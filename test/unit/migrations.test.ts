@@ -331,6 +331,53 @@ test("[M13] added columns show their default, in rows from before, from older pe
   for (const db of [older, veteran, newcomer]) await db.close();
 });
 
+test("[M13] every kind of table is altered: without rowid, of several keys, in many steps at once", async () => {
+  const storages = [createMemoryStorage(), createMemoryStorage()] as const;
+  const tables = [
+    "CREATE TABLE w (id TEXT PRIMARY KEY NOT NULL, a TEXT) STRICT, WITHOUT ROWID",
+    "CREATE TABLE k (b BLOB NOT NULL, v TEXT, a INTEGER NOT NULL, PRIMARY KEY (a, b)) STRICT",
+  ];
+  const columns = [
+    "INTEGER NOT NULL DEFAULT -5",
+    "TEXT DEFAULT 'it''s'",
+    "BLOB",
+    "REAL DEFAULT 1e3",
+  ];
+  const migrations = columns.map((column, at) => ({
+    statements: ["w", "k"].map((name) => `ALTER TABLE ${name} ADD c${at} ${column}`),
+  }));
+  const later: Schema = { version: 1 + migrations.length, tables, migrations };
+  const open = (at: 0 | 1, schema: Schema) =>
+    openReplica(at + 1, { storage: storages[at], schema });
+  let veteran = await open(0, { version: 1, tables });
+  await veteran.exec("INSERT INTO w VALUES ('1', 'x'), ('2', 'y')");
+  await veteran.exec("INSERT INTO k (a, b, v) VALUES (1, x'', 'x'), (2, x'00', 'y')");
+  await veteran.exec("DELETE FROM w WHERE id = '2'");
+  await veteran.close();
+  veteran = await open(0, later);
+  const newcomer = await open(1, later);
+  await veteran.exec("UPDATE w SET c0 = c0 + 1, c3 = c3 / 2");
+  await veteran.exec("INSERT OR REPLACE INTO k (a, b, c1) VALUES (1, x'', 'again')");
+  await pull(veteran, newcomer);
+  await newcomer.exec("INSERT INTO w (id, c2) VALUES ('2', x'')");
+  await pull(newcomer, veteran);
+  const shown = [
+    { id: "1", a: "x", c0: -4, c1: "it's", c2: null, c3: 500 },
+    { id: "2", a: null, c0: -5, c1: "it's", c2: new Uint8Array(0), c3: 1000 },
+  ];
+  for (const db of [veteran, newcomer]) {
+    expect(await db.query("SELECT * FROM w ORDER BY id")).toEqual(shown);
+    expect(await db.query("SELECT v, c1, typeof(c3) AS t FROM k ORDER BY a")).toEqual([
+      { v: null, c1: "again", t: "real" },
+      { v: "y", c1: "it's", t: "real" },
+    ]);
+    await db.rebuild();
+    expect(await db.stateHash()).toBe(await veteran.stateHash());
+  }
+  await veteran.close();
+  await newcomer.close();
+});
+
 test("[M13] own newer changesets come back to a disk of the older app, and are merged after its upgrade", async () => {
   const modern = await openReplica(1, { schema: ANIMALS_3 });
   await modern.exec("INSERT INTO animal (id, name, tame) VALUES ('a', 'x', 1), ('b', 'x', 1)");
