@@ -8,9 +8,9 @@ import { openDirectoryStorage } from "../../src/db/storage-directory.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
 import { decodeRun } from "../../src/protocol/changeset-run.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import { ed25519, MESH, openReplica } from "../fixtures/replicas.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 const [, , mode, directory, author, seed, runsFile] = process.argv;
 if (directory === undefined) throw new RangeError("usage: mode directory author seed [runs]");

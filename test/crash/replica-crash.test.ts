@@ -8,9 +8,9 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { openDirectoryStorage } from "../../src/db/storage-directory.ts";
 import { siteId } from "../../src/protocol/ids.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import { openReplica, pull } from "../fixtures/replicas.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { openTestEngine, storedRows } from "../unit/open-test-engine.ts";
 import { temporaryDirectory } from "../unit/temporary-directory.ts";
 

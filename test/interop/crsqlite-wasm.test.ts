@@ -10,7 +10,7 @@ import { beforeAll, expect, test } from "vitest";
 import type { DB, SQLite3 } from "@vlcn.io/crsqlite-wasm";
 import type { Engine } from "../../src/db/engine.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { openTestEngine } from "../unit/open-test-engine.ts";
 
 const SCHEMA = "CREATE TABLE animal (id TEXT PRIMARY KEY NOT NULL, name TEXT, legs INTEGER) STRICT";

@@ -31,7 +31,7 @@ import {
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import type { VectorEntry } from "../../src/protocol/version-vector.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import {
   helloTo,
   type HostileOptions,

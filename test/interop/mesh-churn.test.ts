@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Mesh } from "../../src/node/api.ts";
 import { openHubMesh, openMesh } from "../../src/node/open-mesh-node.ts";
 import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 

@@ -4,7 +4,7 @@
  */
 import { appendFileSync } from "node:fs";
 import { expect } from "vitest";
-import { type SimOptions, type SimReport, simulate } from "./simulate.ts";
+import { type SimOptions, type SimReport, simulate } from "../../src/testing/simulate.ts";
 
 export function seeds(byDefault: number): readonly number[] {
   const first = Number(process.env["SIM_SEED"] ?? 1);

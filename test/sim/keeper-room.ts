@@ -5,7 +5,7 @@ import {
   DEGREE_MAX,
   type KeeperEvent,
 } from "../../src/node/connection-keeper.ts";
-import { createSeededRandom } from "./random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 interface Link {
   readonly id: string;

@@ -6,10 +6,10 @@ import type { Random } from "../../src/seams.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
 import { createSigner } from "../../src/signing/verified-changeset.ts";
 import { meshId } from "../../src/protocol/ids.ts";
-import { simEd25519 } from "./ed25519.ts";
+import { simEd25519 } from "../../src/testing/sim-ed25519.ts";
 import { createLogDisk, type LogDisk, openMemoryLog } from "./memory-log.ts";
-import type { SimDevice } from "./sim-node.ts";
-import type { Fleet } from "./simulate.ts";
+import type { SimDevice } from "../../src/testing/sim-node.ts";
+import type { Fleet } from "../../src/testing/simulate.ts";
 
 const simMesh = meshId("5a".repeat(32));
 

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { checkHistory, seeds } from "./histories.ts";
 import { createLogFleet } from "./log-fleet.ts";
-import { simulate } from "./simulate.ts";
+import { simulate } from "../../src/testing/simulate.ts";
 
 test.each(seeds(240))(
   "[AE1] every history ends in agreement: npm run sim -- --logs --first %i --seeds 1",

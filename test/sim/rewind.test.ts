@@ -1,11 +1,11 @@
 /** A device whose disk went back in time: a crash that lost writes, or a restored backup. */
 import { expect, test } from "vitest";
-import { createSeededRandom } from "./random.ts";
-import { createSimNetwork } from "./sim-network.ts";
-import { createSimNode, type SimNode } from "./sim-node.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
+import { createSimNetwork } from "../../src/testing/sim-network.ts";
+import { createSimNode, type SimNode } from "../../src/testing/sim-node.ts";
 import { MESH } from "../fixtures/replicas.ts";
 import { copyStorage, createSqlDevice } from "./sql-fleet.ts";
-import { createWorld } from "./world.ts";
+import { createWorld } from "../../src/testing/world.ts";
 
 const LINK = { latencyMs: 20, bytesPerMs: 1_000 };
 

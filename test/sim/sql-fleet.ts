@@ -11,14 +11,14 @@ import { decodeRun } from "../../src/protocol/changeset-run.ts";
 import { decodePayload } from "../../src/protocol/payload.ts";
 import type { Random } from "../../src/seams.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
-import { randomStatements } from "../fixtures/random-history.ts";
+import { randomStatements } from "../../src/testing/random-work.ts";
 import { ANIMALS, INVITE, MESH } from "../fixtures/replicas.ts";
-import { mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
-import { rowsOf, rowsOfModel } from "../model/shown-rows.ts";
-import { simEd25519 } from "./ed25519.ts";
-import type { SimDevice, SimReplica } from "./sim-node.ts";
-import type { Fleet } from "./simulate.ts";
-import type { World } from "./world.ts";
+import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
+import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
+import { simEd25519 } from "../../src/testing/sim-ed25519.ts";
+import type { SimDevice, SimReplica } from "../../src/testing/sim-node.ts";
+import type { Fleet } from "../../src/testing/simulate.ts";
+import type { World } from "../../src/testing/world.ts";
 
 const animals = compileSqliteInNode().then((wasm) => checkSchema(ANIMALS, wasm));
 /** Above one frame: travels in parts. */

@@ -7,9 +7,9 @@ import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { siteId, toHex } from "../../src/protocol/ids.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
-import { randomStatements } from "../fixtures/random-history.ts";
+import { randomStatements } from "../../src/testing/random-work.ts";
 import { ANIMALS } from "../fixtures/replicas.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { openTestEngine, storedRows } from "./open-test-engine.ts";
 
 type Change = readonly [string, string, string, StoredValue, bigint, bigint];

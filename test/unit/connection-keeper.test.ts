@@ -12,7 +12,7 @@ import {
   SUPERFLUOUS_AFTER_MS,
 } from "../../src/node/connection-keeper.ts";
 import { CANDIDATES_MAX } from "../../src/protocol/limits.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { simulateRoom } from "../sim/keeper-room.ts";
 
 const HUB = "hub";

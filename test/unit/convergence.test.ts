@@ -5,11 +5,11 @@ import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
 import { decodePayload } from "../../src/protocol/payload.ts";
 import type { Random } from "../../src/seams.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import { ANIMALS, changesetsOf, openReplica, pull, syncAll } from "../fixtures/replicas.ts";
-import { mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
-import { rowsOf, rowsOfModel } from "../model/shown-rows.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
+import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 const SEEDS = Number(process.env["DB_SEEDS"] ?? 12);
 const FIRST_SEED = Number(process.env["DB_SEED"] ?? 1);

@@ -4,8 +4,8 @@ import { drive } from "../../src/node/drive.ts";
 import { MeshError } from "../../src/protocol/errors.ts";
 import { decodeMessage, encodeMessage } from "../../src/protocol/messages.ts";
 import type { Network, NetworkHandlers, ReplicaStore } from "../../src/seams.ts";
-import { createSeededRandom } from "../sim/random.ts";
-import { createWorld } from "../sim/world.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
+import { createWorld } from "../../src/testing/world.ts";
 import {
   broadcastOf,
   digest,

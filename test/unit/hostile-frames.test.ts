@@ -7,7 +7,7 @@ import {
   VECTOR_ENTRIES_PER_PEER_MAX,
 } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { createMachine, entry, only, runOf, siteOf } from "./replication-machine.ts";
 
 const range = (site: number, first: number, last: number) => ({

@@ -16,11 +16,11 @@ import {
 import type { StoredValue } from "../../src/protocol/values.ts";
 import type { Random } from "../../src/seams.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import { ANIMALS, changesetsOf, openReplica, syncAll } from "../fixtures/replicas.ts";
-import { mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
-import { rowsOf, rowsOfModel } from "../model/shown-rows.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
+import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 const VALUES: readonly StoredValue[] = [
   null,

@@ -4,7 +4,7 @@ import { PART_BYTES } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { WANTS_QUEUED_MAX } from "../../src/gossip/serving.ts";
 import { createReplication } from "../../src/gossip/replication.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import {
   createMachine,
   entry,

@@ -8,9 +8,9 @@ import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { fromHex, type SiteId, siteId } from "../../src/protocol/ids.ts";
 import type { ChangesetPayload } from "../../src/protocol/payload.ts";
 import type { SqlValue, StoredValue } from "../../src/protocol/values.ts";
-import { randomStatements } from "../fixtures/random-history.ts";
+import { randomStatements } from "../../src/testing/random-work.ts";
 import { ANIMALS } from "../fixtures/replicas.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { openTestEngine, storedRows } from "./open-test-engine.ts";
 
 const SITES: readonly SiteId[] = ["aa", "bb", "cc"].map((byte) => siteId(byte.repeat(16)));

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { openEngine, type Engine } from "../../src/db/engine.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { isMeshError } from "../../src/protocol/errors.ts";
-import { createSimulatedDisk, type SimulatedDisk } from "./simulated-disk.ts";
+import { createSimulatedDisk, type SimulatedDisk } from "../../src/testing/simulated-disk.ts";
 
 const SCHEMA =
   "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY NOT NULL, tx INTEGER, x TEXT) STRICT";

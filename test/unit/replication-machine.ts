@@ -15,7 +15,7 @@ import {
 import { decodeMessage, encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { authorStream, type VectorEntry } from "../../src/protocol/version-vector.ts";
 import type { IngestOutcome } from "../../src/seams.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 export const mesh = meshId("5a".repeat(32));
 export const siteOf = (number: number): SiteId => siteId(number.toString(16).padStart(32, "0"));

@@ -3,7 +3,7 @@ import { createDigestedVector, digestOf } from "../../src/gossip/digest.ts";
 import { meshId, siteId } from "../../src/protocol/ids.ts";
 import { encodeMessage } from "../../src/protocol/messages.ts";
 import { authorStream, type VectorEntry } from "../../src/protocol/version-vector.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import {
   createMachine,
   digest,

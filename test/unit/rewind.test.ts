@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { Storage } from "../../src/db/storage.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import {
   changesetsOf,
   entryOf,
@@ -13,7 +13,7 @@ import {
   pull,
   syncAll,
 } from "../fixtures/replicas.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 test.each(Array.from({ length: 8 }, (_, at) => at + 1))(
   "[L7] replicas rewound at random take their own work back and go on (seed %i)",

@@ -4,9 +4,9 @@ import type { DatabaseChange } from "../../src/db/replica-database.ts";
 import type { FileDevice, Storage, StorageFiles } from "../../src/db/storage.ts";
 import { createMemoryDevice } from "../../src/db/storage-memory.ts";
 import { MeshError } from "../../src/protocol/errors.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import { changesetsOf, entryOf, INVITE, MESH, openReplica, pull } from "../fixtures/replicas.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 const contentOf = (device: FileDevice): Uint8Array => {
   const bytes = new Uint8Array(device.size());

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import {
   ANIMALS,
   ANIMALS_2,
@@ -12,7 +12,7 @@ import {
   pull,
   syncAll,
 } from "../fixtures/replicas.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 test.each(Array.from({ length: 8 }, (_, at) => at + 1))(
   "[M3] replicas of two schema versions go on, and hold the same once all are upgraded (seed %i)",

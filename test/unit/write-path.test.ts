@@ -3,10 +3,10 @@ import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import type { SqlRunner } from "../../src/db/sql-runner.ts";
 import type { MeshErrorCode } from "../../src/protocol/errors.ts";
 import type { SqlValue } from "../../src/protocol/values.ts";
-import { createSeededRandom } from "../sim/random.ts";
-import { randomTransaction } from "../fixtures/random-history.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
+import { randomTransaction } from "../../src/testing/random-work.ts";
 import { openReplica, pull } from "../fixtures/replicas.ts";
-import { createSimulatedDisk } from "./simulated-disk.ts";
+import { createSimulatedDisk } from "../../src/testing/simulated-disk.ts";
 
 const headOf = (db: ReplicaDatabase): number =>
   db.authors().find(({ local }) => local)?.version ?? 0;

@@ -2,13 +2,16 @@
  * One history of a mesh, drawn from one seed: devices, links, transactions, cuts, partitions, slow
  * links, lost broadcasts, restarts; then peace, and the checks: everybody holds everything, the
  * tables are equal, nobody was blamed, and it did not cost too much.
+ *
+ * @module
  */
-import type { MeshId } from "../../src/protocol/ids.ts";
-import { createSeededRandom } from "./random.ts";
+
+import type { MeshId } from "../protocol/ids.ts";
+import { createSeededRandom } from "./seeded-random.ts";
 import { createSimNetwork, type LinkQuality, type SimNetwork } from "./sim-network.ts";
 import { createSimNode, type SimDevice, type SimNode } from "./sim-node.ts";
 import { createWorld, type World } from "./world.ts";
-import type { Random } from "../../src/seams.ts";
+import type { Random } from "../seams.ts";
 
 export interface Fleet {
   readonly mesh: MeshId;

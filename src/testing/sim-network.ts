@@ -2,10 +2,13 @@
  * A network of nodes in a virtual world, behind the `Network` seam. Streams are ordered and
  * reliable while a link is up; a link that goes down loses what was under way. Broadcasts are
  * flooded along links and may be lost, late, doubled and out of order.
+ *
+ * @module
  */
-import type { MeshErrorCode } from "../../src/protocol/errors.ts";
-import type { PeerId } from "../../src/protocol/ids.ts";
-import type { Network, NetworkHandlers, Random } from "../../src/seams.ts";
+
+import type { MeshErrorCode } from "../protocol/errors.ts";
+import type { PeerId } from "../protocol/ids.ts";
+import type { Network, NetworkHandlers, Random } from "../seams.ts";
 import type { World } from "./world.ts";
 
 export interface LinkQuality {

@@ -1,9 +1,14 @@
-/** The same rows from two sides: what the tables of `ANIMALS` show, and what the model says they should. */
-import { packKey } from "../../src/db/packed-key.ts";
-import type { AppSchema } from "../../src/db/schema.ts";
-import type { SqlRunner } from "../../src/db/sql-runner.ts";
-import { toHex } from "../../src/protocol/ids.ts";
-import type { SqlValue, StoredValue } from "../../src/protocol/values.ts";
+/**
+ * The same rows from two sides: what the tables of `ANIMALS` show, and what the model says they should.
+ *
+ * @module
+ */
+
+import { packKey } from "../db/packed-key.ts";
+import type { AppSchema } from "../db/schema.ts";
+import type { SqlRunner } from "../db/sql-runner.ts";
+import { toHex } from "../protocol/ids.ts";
+import type { SqlValue, StoredValue } from "../protocol/values.ts";
 import { isAlive, type ModelTables } from "./merge-model.ts";
 
 /** What a table shows, with storage classes, by table number and packed key. */

@@ -1,10 +1,13 @@
 /**
  * A disk that can lose power and run full, as one more Storage. What was not flushed when the power
  * went is there in any mixture: per write, per 512-byte sector.
+ *
+ * @module
  */
-import { MeshError } from "../../src/protocol/errors.ts";
-import { createMemoryDevice } from "../../src/db/storage-memory.ts";
-import type { FileDevice, Storage, StorageFiles } from "../../src/db/storage.ts";
+
+import { MeshError } from "../protocol/errors.ts";
+import { createMemoryDevice } from "../db/storage-memory.ts";
+import type { FileDevice, Storage, StorageFiles } from "../db/storage.ts";
 
 const SECTOR_BYTES = 512;
 

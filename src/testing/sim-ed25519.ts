@@ -1,10 +1,13 @@
 /**
  * Real signatures, without a thread pool and checked once: every device of a simulation sees the
  * same bytes, and what one has verified holds for all.
+ *
+ * @module
  */
-import { toHex } from "../../src/protocol/ids.ts";
-import type { Ed25519 } from "../../src/signing/ed25519.ts";
-import { createNobleEd25519 } from "../../src/signing/ed25519-noble.ts";
+
+import { toHex } from "../protocol/ids.ts";
+import type { Ed25519 } from "../signing/ed25519.ts";
+import { createNobleEd25519 } from "../signing/ed25519-noble.ts";
 
 const noble = createNobleEd25519({ pause: async () => {} });
 const REMEMBERED_MAX = 10_000;

@@ -2,8 +2,11 @@
  * Virtual time: what is due happens in order, the clock jumps from one event to the next, and no
  * event begins before everything the last one started has come to rest. The same calls in the same
  * order give the same history.
+ *
+ * @module
  */
-import type { Clock, Timers } from "../../src/seams.ts";
+
+import type { Clock, Timers } from "../seams.ts";
 
 interface Due {
   readonly atMs: number;

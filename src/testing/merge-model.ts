@@ -1,11 +1,14 @@
 /**
  * What merging means, in 60 lines: causal length first, then the column version, then the larger
  * value. A row is a function of the set of changesets, so the model needs no order, site or clock.
+ *
+ * @module
  */
-import { compareBytes, encodeText } from "../../src/protocol/bytes.ts";
-import { toHex } from "../../src/protocol/ids.ts";
-import type { ChangesetPayload, RowChanges } from "../../src/protocol/payload.ts";
-import type { StoredValue } from "../../src/protocol/values.ts";
+
+import { compareBytes, encodeText } from "../protocol/bytes.ts";
+import { toHex } from "../protocol/ids.ts";
+import type { ChangesetPayload, RowChanges } from "../protocol/payload.ts";
+import type { StoredValue } from "../protocol/values.ts";
 
 interface Cell {
   readonly columnVersion: number;

@@ -1,13 +1,16 @@
 /**
  * One device of the simulation: a replica on its disk, the real driver over the simulated network,
  * and the invariants that must hold after every step.
+ *
+ * @module
  */
-import { type Drive, drive } from "../../src/node/drive.ts";
-import type { MeshId, PeerId, SiteId } from "../../src/protocol/ids.ts";
-import { INGEST_BYTES_MAX } from "../../src/protocol/limits.ts";
-import { decodeMessage } from "../../src/protocol/messages.ts";
-import { type AuthorStream, authorStream } from "../../src/protocol/version-vector.ts";
-import type { IngestItem, IngestOutcome, Network, Random, ReplicaStore } from "../../src/seams.ts";
+
+import { type Drive, drive } from "../node/drive.ts";
+import type { MeshId, PeerId, SiteId } from "../protocol/ids.ts";
+import { INGEST_BYTES_MAX } from "../protocol/limits.ts";
+import { decodeMessage } from "../protocol/messages.ts";
+import { type AuthorStream, authorStream } from "../protocol/version-vector.ts";
+import type { IngestItem, IngestOutcome, Network, Random, ReplicaStore } from "../seams.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import type { World } from "./world.ts";
 

@@ -1,5 +1,10 @@
-/** sfc32 (Chris Doty-Humphrey, PractRand): 128 bits of state, one seed, the same numbers for ever. */
-import type { Random } from "../../src/seams.ts";
+/**
+ * sfc32 (Chris Doty-Humphrey, PractRand): 128 bits of state, one seed, the same numbers for ever.
+ *
+ * @module
+ */
+
+import type { Random } from "../seams.ts";
 
 export function createSeededRandom(seed: number): Random {
   let a = 0x9e3779b9;
