@@ -1,6 +1,6 @@
 /**
- * Starts one headless Chromium as a process of its own with a fresh profile, and ends it again by
- * its process id, whatever happens to the caller.
+ * Starts one headless Chromium as a process of its own and ends it again by its process id, whatever
+ * happens to the caller.
  *
  * @module
  */
@@ -34,30 +34,38 @@ const ARGS = [
   "--remote-debugging-port=0",
 ];
 
-/** Profile by process id of the running ones: ended and removed at the latest with this process. */
+/** By process id what ends each running one: at the latest with this process. */
 const running = new Map();
 process.once("exit", () => {
-  for (const [pid, profile] of running) {
-    killGroup(pid);
-    rmSync(profile, REMOVE);
-  }
+  for (const end of running.values()) end();
 });
 
 /**
  * @param {string} path the executable, see `find-chromium.mjs`
- * @returns its process id, Playwright's browser, and `close`, which ends the process and removes
- * the profile; idempotent
+ * @param {{ profile?: string, hosts?: string }} options `profile`: its folder, kept; a fresh one,
+ * removed at the end, when left out. `hosts`: a pattern of names that lead to 127.0.0.1
+ * @returns its process id, Playwright's browser, and `close`, which kills the process with all of
+ * its children; idempotent
  */
-export async function launchChromium(path) {
-  const profile = mkdtempSync(join(tmpdir(), "rowmesh-chromium-"));
+export async function launchChromium(path, options = {}) {
+  const profile = options.profile ?? mkdtempSync(join(tmpdir(), "rowmesh-chromium-"));
+  const args = [...ARGS, `--user-data-dir=${profile}`];
+  if (options.hosts !== undefined)
+    args.push(`--host-resolver-rules=MAP ${options.hosts} 127.0.0.1`);
   // Chromium refuses its sandbox to root.
-  const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-  const child = spawn(path, [...ARGS, ...sandbox, `--user-data-dir=${profile}`, "about:blank"], {
+  if (process.getuid?.() === 0) args.push("--no-sandbox");
+  const child = spawn(path, [...args, "about:blank"], {
     stdio: ["ignore", "ignore", "pipe"],
     // A process group of its own: its helpers end with it.
     detached: true,
   });
-  running.set(child.pid, profile);
+  const remove = () => {
+    if (options.profile === undefined) rmSync(profile, REMOVE);
+  };
+  running.set(child.pid, () => {
+    killGroup(child.pid);
+    remove();
+  });
   const ended = new Promise((resolve) => {
     child.once("exit", resolve);
     child.once("error", resolve);
@@ -66,7 +74,7 @@ export async function launchChromium(path) {
     killGroup(child.pid);
     await ended;
     running.delete(child.pid);
-    rmSync(profile, REMOVE);
+    remove();
   };
   try {
     const browser = await chromium.connectOverCDP(await debuggingAddress(child, ended));

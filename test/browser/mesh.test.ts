@@ -1,51 +1,29 @@
 /** `openMesh` as an app in Chromium has it: every call crosses to the worker and back. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright-core";
-import { build } from "vite";
+import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { findChromium } from "../../scripts/find-chromium.mjs";
-import { openSiteServer, type SiteServer } from "../../src/cli/site-server.ts";
 import { openHubMesh } from "../../src/node/open-mesh-node.ts";
 import { systemRandom } from "../../src/node/system-seams.ts";
 import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
 import type { Mesh } from "../../src/node/api.ts";
+import {
+  type Chromium,
+  LOOPBACK,
+  openChromium,
+  openSite,
+  PLAIN_HTTP_HOST,
+  type Site,
+} from "../fixtures/chromium.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-const HOST = "127.0.0.1";
-/** A name that resolves to loopback but is no secure context: a LAN page over plain http. */
-const PLAIN_HTTP_HOST = "plain-http.test";
-const folder = mkdtempSync(join(tmpdir(), "rowmesh-mesh-"));
-let server: SiteServer;
-let context: BrowserContext;
+let site: Site;
+let chromium: Chromium;
 let pages: Page[] = [];
 
 beforeAll(async () => {
-  const site = join(folder, "site");
-  await build({
-    root: join(import.meta.dirname, "mesh"),
-    configFile: false,
-    logLevel: "error",
-    worker: { format: "es" },
-    build: { outDir: site, emptyOutDir: true, target: "es2022", minify: false },
-  });
-  server = await openSiteServer({ port: 0, host: HOST, site, describe: async () => ({}) });
-  context = await chromium.launchPersistentContext(join(folder, "chromium"), {
-    executablePath: findChromium(),
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      `--host-resolver-rules=MAP ${PLAIN_HTTP_HOST} ${HOST}`,
-    ],
-  });
+  site = await openSite(join(import.meta.dirname, "mesh"));
+  chromium = await openChromium();
 }, 60_000);
 
 afterEach(async () => {
@@ -53,18 +31,17 @@ afterEach(async () => {
   pages = [];
 });
 afterAll(async () => {
-  await context?.close();
-  await server?.close();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  await chromium?.close();
+  await site?.close();
 }, 60_000);
 
-const load = async (page: Page, host = HOST): Promise<Page> => {
-  await page.goto(`http://${host}:${server.port}/`);
+const load = async (page: Page, host = LOOPBACK): Promise<Page> => {
+  await page.goto(`http://${host}:${site.port}/`);
   await page.waitForFunction(() => "app" in globalThis);
   return page;
 };
-const openPage = async (host = HOST): Promise<Page> => {
-  const page = await context.newPage();
+const openPage = async (host = LOOPBACK): Promise<Page> => {
+  const page = await chromium.context.newPage();
   pages.push(page);
   return load(page, host);
 };
@@ -413,7 +390,7 @@ async function openHub(): Promise<Mesh> {
     { name: "hub", storage: "memory" },
     {
       meshName: "test",
-      listen: [`/ip4/${HOST}/udp/0/webrtc-direct`],
+      listen: [`/ip4/${LOOPBACK}/udp/0/webrtc-direct`],
       certificate: await createWebrtcCertificate(systemRandom.bytes(8), Date.now()),
     },
   );

@@ -2,32 +2,30 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium, type BrowserContext, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { createServer, type ViteDevServer } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findChromium } from "../../scripts/find-chromium.mjs";
 import { STORAGE_RULES } from "../contracts/storage.ts";
+import { type Chromium, LOOPBACK, openChromium, PLAIN_HTTP_HOST } from "../fixtures/chromium.ts";
 import type { Backend, Call } from "./storage/worker.ts";
 
 const ROOT = join(import.meta.dirname, "storage");
-/** A name that resolves to loopback but is no secure context: a LAN page over plain http. */
-const PLAIN_HTTP_HOST = "plain-http.test";
 
 let server: ViteDevServer;
-let context: BrowserContext;
+let chromium: Chromium;
 let port = 0;
-const profile = mkdtempSync(join(tmpdir(), "rowmesh-chromium-"));
+const cacheDir = mkdtempSync(join(tmpdir(), "rowmesh-vite-"));
 
 beforeAll(async () => {
   server = await createServer({
     root: ROOT,
     configFile: false,
     logLevel: "error",
-    cacheDir: join(profile, "vite"),
+    cacheDir,
     // The module finds its WebAssembly beside itself; pre-bundling would move it away.
     optimizeDeps: { exclude: ["@vlcn.io/wa-sqlite"], include: ["idb"] },
     server: {
-      host: "127.0.0.1",
+      host: LOOPBACK,
       port: 0,
       hmr: false,
       allowedHosts: [`.${PLAIN_HTTP_HOST}`],
@@ -36,30 +34,17 @@ beforeAll(async () => {
   });
   await server.listen();
   port = Number(new URL(server.resolvedUrls?.local[0] ?? "").port);
-  context = await chromium.launchPersistentContext(join(profile, "chromium"), {
-    executablePath: findChromium(),
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      `--host-resolver-rules=MAP *${PLAIN_HTTP_HOST} 127.0.0.1`,
-    ],
-  });
+  chromium = await openChromium();
 }, 60_000);
 
 afterAll(async () => {
-  await context.close();
-  await server.close();
-  rmSync(profile, { recursive: true, force: true });
+  await chromium?.close();
+  await server?.close();
+  rmSync(cacheDir, { recursive: true, force: true });
 }, 60_000);
 
-const openPage = async (host = "127.0.0.1"): Promise<Page> => {
-  const page = await context.newPage();
+const openPage = async (host = LOOPBACK): Promise<Page> => {
+  const page = await chromium.context.newPage();
   await page.goto(`http://${host}:${port}/`);
   await page.waitForFunction("typeof inWorker === 'function'");
   return page;
@@ -71,8 +56,8 @@ const call = async (page: Page, how: "inWorker" | "hold" | "askHeld", what: Call
 const EVERY_RULE_OK = Object.fromEntries(STORAGE_RULES.map(({ name }) => [name, "ok"]));
 
 const places: readonly [string, Backend, string][] = [
-  ["OPFS", "opfs", "127.0.0.1"],
-  ["IndexedDB", "indexeddb", "127.0.0.1"],
+  ["OPFS", "opfs", LOOPBACK],
+  ["IndexedDB", "indexeddb", LOOPBACK],
   ["IndexedDB on a plain http page", "indexeddb", PLAIN_HTTP_HOST],
 ];
 
@@ -81,7 +66,7 @@ describe.each(places)("%s", (name, backend, host) => {
 
   test("keeps the storage contract", { timeout: 120_000 }, async () => {
     const page = await openPage(host);
-    expect(await page.evaluate("isSecure()")).toBe(host === "127.0.0.1");
+    expect(await page.evaluate("isSecure()")).toBe(host === LOOPBACK);
     expect(await call(page, "inWorker", { type: "contract", backend })).toEqual(EVERY_RULE_OK);
     await page.close();
   });
@@ -114,7 +99,7 @@ describe.each(places)("%s", (name, backend, host) => {
     // An origin of its own, before its first write: Chromium remembers how much room it found.
     const ownHost = host === PLAIN_HTTP_HOST ? `full.${host}` : `full-${backend}.localhost`;
     const page = await openPage(ownHost);
-    const session = await context.newCDPSession(page);
+    const session = await chromium.context.newCDPSession(page);
     const origin = `http://${ownHost}:${port}`;
     const name2 = `${database}-full`;
     await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 30_000_000 });

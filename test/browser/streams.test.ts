@@ -1,54 +1,26 @@
 /** Streams in Chromium: packages and positions cross to the workers and back. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BrowserContext, chromium } from "playwright-core";
-import { build } from "vite";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { findChromium } from "../../scripts/find-chromium.mjs";
-import { openSiteServer, type SiteServer } from "../../src/cli/site-server.ts";
+import { type Chromium, openChromium, openSite, type Site } from "../fixtures/chromium.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-const HOST = "127.0.0.1";
-const folder = mkdtempSync(join(tmpdir(), "rowmesh-streams-"));
-let server: SiteServer;
-let context: BrowserContext;
+let site: Site;
+let chromium: Chromium;
 
 beforeAll(async () => {
-  const site = join(folder, "site");
-  await build({
-    root: join(import.meta.dirname, "streams"),
-    configFile: false,
-    logLevel: "error",
-    worker: { format: "es" },
-    build: { outDir: site, emptyOutDir: true, target: "es2022", minify: false },
-  });
-  server = await openSiteServer({ port: 0, host: HOST, site, describe: async () => ({}) });
-  context = await chromium.launchPersistentContext(join(folder, "chromium"), {
-    executablePath: findChromium(),
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  site = await openSite(join(import.meta.dirname, "streams"));
+  chromium = await openChromium();
 }, 60_000);
 
 afterAll(async () => {
-  await context?.close();
-  await server?.close();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  await chromium?.close();
+  await site?.close();
 }, 60_000);
 
 test("[T13] two workers over a MessagePort; [T12] a bundle as a Blob; positions outlive both", async () => {
-  const page = await context.newPage();
-  await page.goto(`http://${HOST}:${server.port}/`);
+  const page = await chromium.context.newPage();
+  await page.goto(site.url);
   await page.waitForFunction(() => "streams" in globalThis);
   const seen = await page.evaluate(async () => {
     const { open, write, untilIds, syncOverMessagePort } = globalThis.streams;

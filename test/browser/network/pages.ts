@@ -1,26 +1,9 @@
 /** Real Chromium pages, each with a network of its own that looks like a Network to the test. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright-core";
-import sirv from "sirv";
-import { build } from "vite";
-import { findChromium } from "../../../scripts/find-chromium.mjs";
+import type { BrowserContext, Page } from "playwright-core";
 import type { Network, NetworkHandlers, NetworkPeer } from "../../../src/seams.ts";
+import { openChromium, openSite } from "../../fixtures/chromium.ts";
 import { networkOptions } from "../../interop/libp2p-nodes.ts";
 import type { PageEvent, PageOptions } from "./page.ts";
-
-const CHROMIUM_ARGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 export interface PageNetwork extends Network {
   readonly page: Page;
@@ -36,45 +19,25 @@ export interface Pages {
 
 /** Bundles the page, serves it on loopback, starts one browser. `close` ends all three. */
 export async function openPages(): Promise<Pages> {
-  const folder = await mkdtemp(join(tmpdir(), "rowmesh-pages-"));
-  await build({
-    root: import.meta.dirname,
-    logLevel: "error",
-    configFile: false,
-    build: { outDir: join(folder, "site"), emptyOutDir: true, minify: false },
-  });
-  const serve = sirv(join(folder, "site"));
-  const server = createServer((request, response) => serve(request, response));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  const browser = await chromium.launchPersistentContext(join(folder, "profile"), {
-    executablePath: findChromium(),
-    headless: true,
-    args: CHROMIUM_ARGS,
-  });
+  const site = await openSite(import.meta.dirname);
+  const chromium = await openChromium();
   return {
-    open: (hubs) => openPage(browser, url, hubs),
+    open: (hubs) => openPage(chromium.context, site.url, hubs),
     close: async () => {
-      await browser.close();
-      await closeServer(server);
-      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+      await chromium.close();
+      await site.close();
     },
   };
 }
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
 
-async function closeServer(server: Server): Promise<void> {
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
-}
-
 async function openPage(
-  browser: BrowserContext,
+  context: BrowserContext,
   url: string,
   hubs: readonly string[],
 ): Promise<PageNetwork> {
-  const page = await browser.newPage();
+  const page = await context.newPage();
   let handlers: NetworkHandlers | null = null;
   let links: readonly NetworkPeer[] = [];
   await page.exposeFunction("tellTest", async (event: PageEvent) => {

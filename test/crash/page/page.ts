@@ -1,0 +1,94 @@
+/** An app that writes as fast as it can and says at once what it was told is kept. */
+import { type Mesh, openMesh } from "rowmesh";
+import { syncOverWebSocket } from "rowmesh/streams";
+import type { Found } from "../ledger.ts";
+import { databaseName, NOTES } from "./notes.ts";
+
+export type Said =
+  | { readonly type: "opened"; readonly site: string }
+  | { readonly type: "rows"; readonly ids: readonly string[] }
+  | {
+      readonly type: "version";
+      readonly site: string;
+      readonly version: number;
+      readonly hash: string;
+      /** Of the event that told it. */
+      readonly checkpoint: number;
+    };
+
+export interface Life {
+  readonly storage: "opfs" | "indexeddb";
+  readonly join: string;
+  /** `ws://127.0.0.1:port/storage`: below it lie `said` and `sync`. */
+  readonly url: string;
+  /** Unlike that of every other life. */
+  readonly name: string;
+  readonly writes: boolean;
+  /** The last checkpoint that was said. */
+  readonly since: number;
+}
+
+let mesh: Mesh | null = null;
+
+const crashPage = {
+  inspect: (storage: Life["storage"]): Promise<Found> =>
+    new Promise((resolve) => {
+      const worker = new Worker(new URL("./inspect.ts", import.meta.url), { type: "module" });
+      worker.addEventListener("message", ({ data }: MessageEvent<Found>) => {
+        worker.terminate();
+        resolve(data);
+      });
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a window's method, not a worker's
+      worker.postMessage(storage);
+    }),
+  /** Opens, syncs, and writes until it is killed. */
+  live: async ({ storage, join, url, name, writes, since }: Life): Promise<void> => {
+    const socket = new WebSocket(`${url}/said`);
+    await new Promise((resolve) => socket.addEventListener("open", resolve));
+    const say = (said: Said): void => socket.send(JSON.stringify(said));
+    const opened = await openMesh({
+      name: databaseName(storage),
+      schema: NOTES,
+      storage,
+      join,
+      network: "off",
+    });
+    mesh = opened;
+    say({ type: "opened", site: opened.siteId });
+    syncOverWebSocket(opened, new WebSocket(`${url}/sync`), { peer: "witness" });
+    void follow(opened, since, say);
+    if (!writes) return;
+    for (let n = 0; ; n++) {
+      const ids = await writeEntry(opened, `${name}-${n}`, n);
+      say({ type: "rows", ids });
+    }
+  },
+  stateHash: async (): Promise<string> => (await mesh?.stateHash()) ?? "",
+};
+
+async function follow(opened: Mesh, since: number, say: (said: Said) => void): Promise<void> {
+  for await (const { siteId, version, headerHash, checkpoint } of opened.events({ since })) {
+    say({ type: "version", site: siteId, version, hash: headerHash, checkpoint });
+  }
+}
+
+async function writeEntry({ db }: Mesh, entry: string, n: number): Promise<string[]> {
+  const parts = 1 + (n % 3);
+  const ids = Array.from({ length: parts }, (_, part) => `${entry}/${part}`);
+  // Now and then one that fills many pages.
+  const text = "x".repeat(n % 16 === 7 ? 60_000 : (n * 37) % 500);
+  await db.transaction(async (tx) => {
+    for (const id of ids) {
+      await tx.exec("INSERT INTO note VALUES (?, ?, ?, ?)", [id, entry, parts, text]);
+    }
+    await tx.exec("INSERT INTO tally VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1", [
+      String(n % 5),
+    ]);
+  });
+  return ids;
+}
+
+declare global {
+  var crash: typeof crashPage;
+}
+globalThis.crash = crashPage;
