@@ -19,6 +19,7 @@ import type { Message } from "../../src/protocol/messages.ts";
 import type { CellChange, ChangesetPayload, RowChanges } from "../../src/protocol/payload.ts";
 import type { StreamPackage, StreamPosition } from "../../src/protocol/stream-packet.ts";
 import { authorStream } from "../../src/protocol/version-vector.ts";
+import type { HttpMessage } from "../../src/streams/http-message.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
 import type {
   ChangesetRange,
@@ -280,3 +281,15 @@ export const streamPosition: fc.Arbitrary<StreamPosition> = fc.record({
     .uniqueArray(vectorEntry, { maxLength: 4, selector: authorStream })
     .map((entries) => entries.sort((a, b) => (authorStream(a) < authorStream(b) ? -1 : 1))),
 });
+
+export const key: fc.Arbitrary<StoredValue[]> = fc.tuple(integer, text, blob);
+
+export const httpMessage: fc.Arbitrary<HttpMessage> = fc.oneof(
+  fc.constant({ type: "position" } as const),
+  fc.record({ type: fc.constant("push" as const), bytes: anyPayload }),
+  fc.record({
+    type: fc.constant("pull" as const),
+    excludeSites: fc.array(site, { maxLength: 5 }),
+    position: anyPayload,
+  }),
+);

@@ -6,6 +6,7 @@ import { databaseName, NOTES } from "./notes.ts";
 
 export type Said =
   | { readonly type: "opened"; readonly site: string }
+  | { readonly type: "failed"; readonly message: string }
   | { readonly type: "rows"; readonly ids: readonly string[] }
   | {
       readonly type: "version";
@@ -46,21 +47,20 @@ const crashPage = {
     const socket = new WebSocket(`${url}/said`);
     await new Promise((resolve) => socket.addEventListener("open", resolve));
     const say = (said: Said): void => socket.send(JSON.stringify(said));
-    const opened = await openMesh({
-      name: databaseName(storage),
-      schema: NOTES,
-      storage,
-      join,
-      network: "off",
-    });
-    mesh = opened;
-    say({ type: "opened", site: opened.siteId });
-    syncOverWebSocket(opened, new WebSocket(`${url}/sync`), { peer: "witness" });
-    void follow(opened, since, say);
-    if (!writes) return;
-    for (let n = 0; ; n++) {
-      const ids = await writeEntry(opened, `${name}-${n}`, n);
-      say({ type: "rows", ids });
+    try {
+      const opened = await openMesh({
+        name: databaseName(storage),
+        schema: NOTES,
+        storage,
+        join,
+        network: "off",
+      });
+      mesh = opened;
+      say({ type: "opened", site: opened.siteId });
+      syncOverWebSocket(opened, new WebSocket(`${url}/sync`), { peer: "witness" });
+      await Promise.all([follow(opened, since, say), writes && write(opened, name, say)]);
+    } catch (error) {
+      say({ type: "failed", message: String(error) });
     }
   },
   stateHash: async (): Promise<string> => (await mesh?.stateHash()) ?? "",
@@ -70,6 +70,14 @@ async function follow(opened: Mesh, since: number, say: (said: Said) => void): P
   for await (const { siteId, version, headerHash, checkpoint } of opened.events({ since })) {
     say({ type: "version", site: siteId, version, hash: headerHash, checkpoint });
   }
+}
+
+/** Enough for every kill to come in the middle of it, and no more than the others can follow. */
+const ENTRIES_MAX = 200;
+
+async function write(opened: Mesh, name: string, say: (said: Said) => void): Promise<void> {
+  for (let n = 0; n < ENTRIES_MAX; n++)
+    say({ type: "rows", ids: await writeEntry(opened, `${name}-${n}`, n) });
 }
 
 async function writeEntry({ db }: Mesh, entry: string, n: number): Promise<string[]> {
