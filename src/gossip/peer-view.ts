@@ -9,7 +9,7 @@
  * @module
  */
 
-import { VECTOR_ENTRIES_PER_PEER_MAX } from "../protocol/limits.ts";
+import { NEW_AUTHORS_CLAIMED_MAX, VECTOR_ENTRIES_PER_PEER_MAX } from "../protocol/limits.ts";
 import type { VectorMessage } from "../protocol/messages.ts";
 import {
   type AuthorStream,
@@ -21,7 +21,7 @@ import {
   type VectorEntry,
   type VersionRange,
 } from "../protocol/version-vector.ts";
-import { createDigestedVector, type DigestedVector } from "./digest.ts";
+import { chainsOf, createDigestedVector, type DigestedVector } from "./digest.ts";
 
 /** How one author's stream differs. Counts are of versions. */
 interface Difference {
@@ -34,7 +34,10 @@ interface Difference {
 export interface PeerView {
   /** False until the peer's first vector, or a digest equal to ours. */
   readonly known: () => boolean;
-  readonly claim: (message: VectorMessage) => void;
+  /** @returns how many entries had to be looked at for it */
+  readonly claim: (message: VectorMessage) => number;
+  /** Not all of its claims fitted: what its digest says of them is unknown. */
+  readonly isPartial: () => boolean;
   /** The peer's digest is ours: it holds exactly what we hold. */
   readonly claimEqual: () => void;
   /** Call after `ours` changed under this key. */
@@ -42,7 +45,9 @@ export interface PeerView {
   /** Of what the peer claims; costs one hash over it after a change. */
   readonly digest: () => string;
   /** Streams of which the peer claims something we lack. Those asked about last come last. */
-  readonly lacking: () => Iterable<AuthorStream>;
+  readonly lacking: () => ReadonlySet<AuthorStream>;
+  /** Of these, the chains of one author. */
+  readonly lackingOf: (key: AuthorStream) => readonly AuthorStream[];
   /** Runs of this range were taken: what was asked for again is there. */
   readonly gained: (range: ChangesetRange) => void;
   /** A run of this range follows nothing we hold. @returns whether to ask from further back */
@@ -57,16 +62,10 @@ export interface PeerView {
   readonly totals: () => { readonly weLack: number; readonly itLacks: number };
   /** Nothing is known to differ. */
   readonly same: () => boolean;
-  readonly forks: () => readonly AuthorStream[];
+  readonly forks: () => ReadonlySet<AuthorStream>;
 }
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
-
-/** Keys of all chains of the author. */
-const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStream[] => {
-  const main = mainOf(key);
-  return [main, ...(vector.branches.get(main) ?? [])];
-};
 
 /** Who has the head has all that leads to it, on whichever chains. */
 const holdsHead = (
@@ -86,6 +85,9 @@ export function createPeerView(ours: DigestedVector): PeerView {
   const forks = new Set<AuthorStream>();
   /** From which version on versions are asked for whether we hold them or not. */
   const again = new Map<AuthorStream, { readonly first: number; readonly step: number }>();
+  /** Claimed chains of which we hold nothing. */
+  const news = new Set<AuthorStream>();
+  let isPartial = false;
   let known = false;
   let weLack = 0;
   let itLacks = 0;
@@ -133,17 +135,31 @@ export function createPeerView(ours: DigestedVector): PeerView {
     return isNothing ? NOTHING : { weLack: lacked, itLacks: more, fork };
   }
 
-  /** Where a claim shows a fork, what we hold of that chain may be of another one. */
-  function suspect(key: AuthorStream): void {
-    const our = ours.entries.get(key);
-    const entry = theirs.entries.get(key);
-    if (entry === undefined) return;
-    if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
-    if (entry.branch === undefined || our !== undefined) return;
-    for (const each of chainsOf(theirs, key)) {
-      const other = theirs.entries.get(each);
-      if (each === key || other === undefined) continue;
-      if (other.floor <= entry.floor && entry.floor < other.head) askFrom(each, entry.floor + 1);
+  /** Where claims show a fork, what we hold of that chain may be of another one. */
+  function suspect(keys: Iterable<AuthorStream>): void {
+    const floorsByMain = new Map<AuthorStream, number[]>();
+    for (const key of keys) {
+      const our = ours.entries.get(key);
+      const entry = theirs.entries.get(key);
+      if (entry === undefined) continue;
+      if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
+      if (entry.branch === undefined || our !== undefined) continue;
+      const main = mainOf(key);
+      const floors = floorsByMain.get(main) ?? [];
+      floors.push(entry.floor);
+      floorsByMain.set(main, floors);
+    }
+    for (const [main, floors] of floorsByMain) suspectBeside(main, floors);
+  }
+
+  /** Branches that we do not have leave their chains after these versions. */
+  function suspectBeside(main: AuthorStream, floors: number[]): void {
+    floors.sort((a, b) => a - b);
+    for (const key of chainsOf(theirs, main)) {
+      if (!ours.entries.has(key)) continue;
+      const { floor, head } = theirs.entries.get(key) ?? { floor: 0, head: 0 };
+      const left = floors[lowestFrom(floors, floor)];
+      if (left !== undefined && left < head) askFrom(key, left + 1);
     }
   }
 
@@ -152,47 +168,78 @@ export function createPeerView(ours: DigestedVector): PeerView {
     if (before === undefined || before.first > first) again.set(key, { first, step: 1 });
   }
 
-  function claim({ part, entries }: VectorMessage): void {
+  function claim({ part, entries }: VectorMessage): number {
+    let looked = entries.length;
     known = true;
     if (part === "first") {
+      looked += theirs.entries.size + ours.entries.size;
       const before = [...theirs.entries.keys()];
       theirs.replace([]);
+      news.clear();
+      isPartial = false;
       for (const key of before) compare(key);
       for (const key of ours.entries.keys()) compare(key);
     }
     const keys: AuthorStream[] = [];
     for (const entry of entries) {
       const key = authorStream(entry);
-      const room = theirs.entries.size < VECTOR_ENTRIES_PER_PEER_MAX;
-      if (!room && !theirs.entries.has(key)) continue;
+      if (!hasRoom(key)) {
+        isPartial = true;
+        continue;
+      }
       theirs.set(key, entry);
       keys.push(key);
     }
     // Branches tell about the chains beside them: only when all are there.
-    for (const key of keys) suspect(key);
-    for (const key of keys) compareAll(key);
+    suspect(keys);
+    return looked + compareAll(keys);
   }
 
-  function compareAll(key: AuthorStream): void {
-    if (!isForked(key)) return compare(key);
-    for (const each of new Set([...chainsOf(ours, key), ...chainsOf(theirs, key)])) compare(each);
+  /** Whatever anybody claims, it costs us little more than what we hold. */
+  function hasRoom(key: AuthorStream): boolean {
+    if (theirs.entries.has(key)) return true;
+    if (theirs.entries.size >= VECTOR_ENTRIES_PER_PEER_MAX) return false;
+    if (ours.entries.has(key)) return true;
+    if (news.size >= NEW_AUTHORS_CLAIMED_MAX) return false;
+    news.add(key);
+    return true;
+  }
+
+  /** Chains of one author are compared together, and once. @returns how many */
+  function compareAll(keys: Iterable<AuthorStream>): number {
+    const all = new Set<AuthorStream>();
+    const mains = new Set<AuthorStream>();
+    for (const key of keys) {
+      all.add(key);
+      const main = mainOf(key);
+      if (!isForked(key) || mains.has(main)) continue;
+      mains.add(main);
+      for (const each of [...chainsOf(ours, key), ...chainsOf(theirs, key)]) all.add(each);
+    }
+    for (const key of all) compare(key);
+    return all.size;
   }
 
   return {
     known: () => known,
     claim,
+    isPartial: () => isPartial,
     claimEqual: () => {
       known = true;
+      isPartial = false;
+      news.clear();
       if (differences.size === 0 && theirs.entries.size === ours.entries.size) return;
       theirs.replace(ours.entries);
       again.clear();
       for (const key of differences.keys()) compare(key);
     },
     oursChanged: (key) => {
-      if (known) compareAll(key);
+      news.delete(key);
+      if (known) compareAll([key]);
     },
     digest: theirs.digest,
     lacking: () => lacking,
+    lackingOf: (key) => chainsOf(theirs, key).filter((each) => lacking.has(each)),
     askedAbout: (key) => {
       if (lacking.delete(key)) lacking.add(key);
     },
@@ -218,13 +265,25 @@ export function createPeerView(ours: DigestedVector): PeerView {
     isForked,
     recheck: () => {
       if (weLack > 0) return;
-      for (const key of forks) suspect(key);
-      for (const key of again.keys()) compareAll(key);
+      suspect(forks);
+      compareAll(again.keys());
     },
     missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),
     same: () => known && differences.size === 0,
-    forks: () => [...forks],
+    forks: () => forks,
   };
+}
+
+/** Where in the ascending numbers the first one is that is not below `least`. */
+function lowestFrom(numbers: readonly number[], least: number): number {
+  let from = 0;
+  let to = numbers.length;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((numbers[middle] as number) < least) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }
