@@ -74,6 +74,8 @@ const FULL_MIN_MS = 2_000;
 const FULL_MAX_MS = 60_000;
 /** Entries that are looked at for one unit of what a peer may tell us. */
 const TALK_ENTRIES = 512;
+/** Of a whole vector: an honest peer sends one a second at most, and mostly none. */
+const TALK_WHOLE = 64;
 
 type LinkState =
   | { readonly type: "greeting" }
@@ -216,7 +218,8 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   }
 
   function receiveVector(message: VectorMessage, nowMs: number): void {
-    talk.take(1 + view.claim(message) / TALK_ENTRIES, nowMs);
+    const price = message.part === "first" ? TALK_WHOLE : 1;
+    talk.take(price + view.claim(message) / TALK_ENTRIES, nowMs);
     if (message.part === "more") return;
     if (awaitsFull) awaitsFull = false;
     else sendFull(nowMs);
@@ -328,7 +331,10 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   function dueMs(): number | null {
     if (state.type === "shut") return null;
     if (state.type === "greeting") return upMs + HELLO_TIMEOUT_MS;
-    const due = [wants.dueMs(), ...(isSending ? [] : [vectorDueMs, fullDueMs, retryMs(), readDueMs])];
+    const due = [
+      wants.dueMs(),
+      ...(isSending ? [] : [vectorDueMs, fullDueMs, retryMs(), readDueMs]),
+    ];
     const times = due.filter((time) => time !== null);
     return times.length === 0 ? null : Math.min(...times);
   }

@@ -7,7 +7,11 @@
  */
 
 import { REPEAT_MS, REPEATS_BYTES } from "../protocol/limits.ts";
-import { type AuthorStream, authorStream, type ChangesetRange } from "../protocol/version-vector.ts";
+import {
+  type AuthorStream,
+  authorStream,
+  type ChangesetRange,
+} from "../protocol/version-vector.ts";
 
 export interface Repeats {
   /** Of this range these bytes were read, up to `next` or its end. */

@@ -8,6 +8,8 @@ import type { Storage } from "../../src/db/storage.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { openReplica, type Replica } from "../../src/node/replica.ts";
 import { decodeRun } from "../../src/protocol/changeset-run.ts";
+import { toHex } from "../../src/protocol/ids.ts";
+import { payloadRoot } from "../../src/signing/signed-bytes.ts";
 import { decodePayload } from "../../src/protocol/payload.ts";
 import type { Random } from "../../src/seams.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
@@ -40,13 +42,14 @@ export async function createSqlDevice(
   random: Random,
   world: World,
   secret: Uint8Array<ArrayBuffer> = random.bytes(32),
+  voidRoots: ReadonlySet<string> = new Set(),
 ): Promise<SqlDevice> {
   const { siteId } = await createKeyPair(simEd25519, secret);
   const device: SqlDevice = {
     id,
     site: siteId,
     storage: createMemoryStorage(),
-    open: () => openSqlReplica(device.storage, secret, random, world),
+    open: () => openSqlReplica(device.storage, secret, random, world, voidRoots),
   };
   return device;
 }
@@ -69,6 +72,7 @@ async function openSqlReplica(
   secret: Uint8Array<ArrayBuffer>,
   random: Random,
   world: World,
+  voidRoots: ReadonlySet<string>,
 ): Promise<SimReplica> {
   const replica = await openReplica({
     storage,
@@ -84,7 +88,7 @@ async function openSqlReplica(
     store: replica,
     write: () => write(replica, random),
     stateHash: async () => {
-      await checkModel(replica);
+      await checkModel(replica, voidRoots);
       return replica.stateHash();
     },
     close: replica.close,
@@ -103,7 +107,7 @@ async function write({ db }: Replica, random: Random): Promise<void> {
 }
 
 /** The tables are what the model makes of the log. */
-async function checkModel(replica: Replica): Promise<void> {
+async function checkModel(replica: Replica, voidRoots: ReadonlySet<string>): Promise<void> {
   const schema = await animals;
   const model: ModelTables = new Map();
   for (const { floor, head, ...entry } of await replica.vector()) {
@@ -111,6 +115,7 @@ async function checkModel(replica: Replica): Promise<void> {
       const range = { ...entry, first, last: head };
       const { runs, next } = await replica.read(range, 1024 * 1024);
       for (const { payload } of runs.flatMap((run) => decodeRun(run).changesets)) {
+        if (voidRoots.has(toHex(payloadRoot(payload)))) continue;
         mergeIntoModel(model, decodePayload(payload));
       }
       first = next;

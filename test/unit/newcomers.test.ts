@@ -62,44 +62,32 @@ test("[AE16] a flood of new authors is taken up to a burst, then at a rate", () 
   expect(taken).toBeGreaterThanOrEqual(NEW_AUTHORS_BURST);
   // What was asked for before the last of the burst arrived comes on top, once.
   const byRate = (seconds * 1_400) / NEW_AUTHOR_MS;
-  expect(taken).toBeLessThanOrEqual(NEW_AUTHORS_BURST + byRate + 128);
+  expect(taken).toBeLessThanOrEqual(NEW_AUTHORS_BURST + byRate + 256);
   expect(machine.take("penalise")).toEqual([]);
 }, 30_000);
 
-test("[AE16] during a flood authors who come themselves, and known ones, are taken at once", () => {
+test("[AE16] during a flood authors who come themselves are taken at once, others when it is their turn", () => {
   const machine = createMachine([entry(7, 1)]);
   machine.connect("flooder", []);
   flood(machine, "flooder", 12);
-  machine.connect("z", [entry("z".codePointAt(0) ?? 0, 3), entry(7, 9)]);
+  machine.take("verdict");
+  machine.take("ingest");
+  // A broadcast is hearsay like any.
+  machine.tell({ type: "broadcastReceived", id: 1, from: "z", bytes: broadcastOf(0x99_9999, 1) });
+  expect(machine.take("verdict")).toEqual([{ type: "verdict", id: 1, verdict: "ignore" }]);
+  expect(machine.take("ingest")).toEqual([]);
+  const itself = "z".codePointAt(0) ?? 0;
+  machine.connect("z", [entry(5, 1), entry(7, 9), entry(itself, 3)]);
   const sites = serve(machine, ["z"]).map(({ site }) => site);
-  expect(sites).toContain(siteOf("z".codePointAt(0) ?? 0));
-  expect(sites).toContain(siteOf(7));
-}, 30_000);
-
-test("[AE16] during a flood an author from hearsay has its turn, and nobody is put off for ever", () => {
-  const machine = createMachine();
-  machine.connect("flooder", []);
-  flood(machine, "flooder", 12);
-  machine.connect("honest", [entry(5, 1)]);
+  expect(sites).toEqual([siteOf(7), siteOf(itself)]);
+  // The debt of 64 that the burst left, and its turn.
   let waitedMs = 0;
-  const isTaken = () => serve(machine, ["honest"]).some(({ site }) => site === siteOf(5));
-  while (!isTaken() && waitedMs < 100 * NEW_AUTHOR_MS) {
+  while (!serve(machine, ["z"]).some(({ site }) => site === siteOf(5))) {
     serve(machine, ["flooder"]);
     machine.pass(1_000);
     waitedMs += 1_000;
+    expect(waitedMs).toBeLessThanOrEqual(84 * NEW_AUTHOR_MS);
   }
-  // The debt of 64 that the burst left, and its turn.
-  expect(waitedMs).toBeLessThanOrEqual(84 * NEW_AUTHOR_MS);
-}, 30_000);
-
-test("[AE16] broadcasts of new authors count as well", () => {
-  const machine = createMachine();
-  machine.connect("a", []);
-  flood(machine, "a", 12);
-  machine.take("verdict");
-  machine.tell({ type: "broadcastReceived", id: 1, from: "a", bytes: broadcastOf(0x99_9999, 1) });
-  expect(machine.take("verdict")).toEqual([{ type: "verdict", id: 1, verdict: "ignore" }]);
-  expect(machine.take("ingest").filter(({ item }) => item.type === "broadcast")).toEqual([]);
 }, 30_000);
 
 test("[AE2] who does not say hello within 30 s is dropped, others are not", () => {

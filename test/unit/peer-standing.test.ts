@@ -22,7 +22,8 @@ test("the last strike bans, for twice as long each time", () => {
 
 test("one strike a minute is forgiven for ever", () => {
   const standing = createPeerStanding();
-  for (let i = 0; i < 100; i++) expect(standing.strike("p", "ERR_LIMIT", i * FORGIVE_STRIKE_MS)).toBeNull();
+  for (let i = 0; i < 100; i++)
+    expect(standing.strike("p", "ERR_LIMIT", i * FORGIVE_STRIKE_MS)).toBeNull();
 });
 
 test("it remembers a bounded number of peers, the latest offenders", () => {
