@@ -43,7 +43,7 @@ export type MetaKey =
 export const OWN_AUTHOR = 1;
 
 /** As `rowmesh_meta.format`: the shape of these tables. */
-export const TABLES_FORMAT = 1;
+export const TABLES_FORMAT = 2;
 
 /**
  * - `rowmesh_author` numbers the authors, and the branches of a key that forked.

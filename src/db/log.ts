@@ -13,7 +13,7 @@ import {
 } from "../protocol/changeset.ts";
 import { encodeRun } from "../protocol/changeset-run.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
-import { fromHex, type HeaderHash, headerHash } from "../protocol/ids.ts";
+import { fromHex, type HeaderHash, headerHash, ZERO_HASH } from "../protocol/ids.ts";
 import { RUN_CHANGESETS_MAX } from "../protocol/limits.ts";
 import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
@@ -114,19 +114,27 @@ export function readRun(
   first: number,
   last: number,
   bytesMax: number,
-): { readonly run: Uint8Array; readonly bytes: number; readonly next: number } | null {
+): {
+  readonly run: Uint8Array;
+  readonly bytes: number;
+  /** Of its last changeset. */
+  readonly hash: HeaderHash;
+  readonly next: number;
+} | null {
   const select = selectFrom(engine, chain, first);
   const changesets: SignedChangeset[] = [];
   let previousHash: HeaderHash | null = null;
+  let hash: HeaderHash = ZERO_HASH;
   let bytes = 0;
   while (changesets.length < RUN_CHANGESETS_MAX && select.step()) {
     const version = select.integer(9);
     if (version !== first + changesets.length || version > last) break;
-    const { changeset, previousHash: before } = entryAt(select);
+    const { changeset, headerHash: own, previousHash: before } = entryAt(select);
     previousHash ??= before;
     const size = changeset.headerBytes.length + 64 + changeset.payload.length + 4;
     if (changesets.length > 0 && bytes + size > bytesMax) break;
     bytes += size;
+    hash = own;
     changesets.push(changeset);
   }
   select.reset();
@@ -134,7 +142,7 @@ export function readRun(
   const { stream, branch, key: author } = chain;
   const name = branch === "" ? { stream } : { stream, branch };
   const run = encodeRun({ ...name, author, previousHash, changesets });
-  return { run, bytes: run.length, next: first + changesets.length };
+  return { run, bytes: run.length, hash, next: first + changesets.length };
 }
 
 const selectFrom = (engine: Engine, chain: Chain, version: number): Statement => {

@@ -6,13 +6,14 @@
 
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { MeshError } from "../protocol/errors.ts";
-import type { MeshId } from "../protocol/ids.ts";
+import type { HeaderHash, MeshId } from "../protocol/ids.ts";
 import { fromHex } from "../protocol/ids.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
+import { judgeClaims } from "./claims.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { createLiveQueries } from "./live-query.ts";
@@ -210,6 +211,7 @@ function createReplicaDatabase(
           await releaseUpTo(releasable(state, range));
         return readRange(state, file.engine(), range, bytesMax);
       }),
+    judge: (claims, also) => read((engine) => judgeClaims(state, engine, claims, also)),
     offer: (mode) =>
       mutex.run(async () => {
         state.offering = mode === "on";
@@ -267,24 +269,26 @@ function readRange(
   engine: Engine,
   range: ChangesetRange,
   bytesMax: number,
-): { readonly runs: readonly Uint8Array[]; readonly next: number | null } {
+): Awaited<ReturnType<ReplicaDatabase["read"]>> {
   const chain = chainOf(state, range);
   const runs: Uint8Array[] = [];
+  const hashes: HeaderHash[] = [];
   let bytes = 0;
   let next = range.first;
   // What lies above the watermark may still change: it is nobody else's.
   const isOwn = chain === state.chains.own();
   const last = isOwn ? Math.min(range.last, state.released.head) : range.last;
-  if (chain === undefined) return { runs, next: null };
+  if (chain === undefined) return { runs, hashes, next: null };
   while (next <= last && (runs.length === 0 || bytes < bytesMax)) {
     const part = readRun(engine, chain, next, last, bytesMax - bytes);
     if (part === null) break;
     runs.push(part.run);
+    hashes.push(part.hash);
     bytes += part.bytes;
     ({ next } = part);
   }
   const isServed = next > range.last || runs.length === 0 || (isOwn && next > last);
-  return { runs, next: isServed ? null : next };
+  return { runs, hashes, next: isServed ? null : next };
 }
 
 async function bindMesh(

@@ -11,8 +11,8 @@
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
-import type { Clock, IngestOutcome, ReplicaChange, Signer } from "../seams.ts";
+import type { VectorEntry } from "../protocol/version-vector.ts";
+import type { Clock, IngestOutcome, ReplicaChange, Signer, StreamStore } from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
 import type { ForkProof } from "./forks.ts";
 import type { Schema } from "./schema.ts";
@@ -102,11 +102,10 @@ export interface ReplicaDatabase extends MeshDatabase {
    * @throws ERR_STORAGE_FULL, ERR_STORAGE_LOST, ERR_ENGINE_TRAP: nothing of the rest was kept; try again
    */
   readonly append: (changesets: readonly VerifiedChangeset[]) => Promise<readonly IngestOutcome[]>;
-  /** As {@link ReplicaStore.read}: own unreleased changesets in the range are released first. */
-  readonly read: (
-    range: ChangesetRange,
-    bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+  /** As {@link StreamStore.read}: own unreleased changesets in the range are released first. */
+  readonly read: StreamStore["read"];
+  /** As {@link StreamStore.judge}. */
+  readonly judge: StreamStore["judge"];
   /** As {@link ReplicaStore.offer}. */
   readonly offer: (mode: "on" | "off") => Promise<void>;
   /** After every commit that changed the log or the tables. Returns the stop function. */

@@ -179,8 +179,9 @@ function isSettled(
   if (version === 0) return true;
   const hash = toHex(hashPrefix);
   const chains = state.chains.of(site, stream);
+  // A branch begins with what it leaves as if that were settled.
   const isHead = (chain: Chain): boolean =>
-    chain.settled === version && chain.settledHash.startsWith(hash);
+    chain.settled === version && version > chain.base && chain.settledHash.startsWith(hash);
   if (chains.some(isHead)) return true;
   if (!chains.some((chain) => chain.settled > version)) return false;
   const chain = state.chains.find(site, stream, version, hash);

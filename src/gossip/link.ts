@@ -359,10 +359,8 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
       serving.readDone(runs, next);
     },
     changed: (keys, urgency, nowMs) => {
-      for (const key of keys) {
-        feed.changed(key);
-        view.oursChanged(key);
-      }
+      for (const key of keys) feed.changed(key);
+      view.oursChanged(keys);
       vectorDueMs ??= Math.max(
         nowMs + (urgency === "now" ? 0 : VECTOR_MS),
         vectorSentMs + VECTOR_MS,

@@ -18,7 +18,6 @@ import {
   countVersions,
   mainOf,
   missingVersions,
-  type VectorEntry,
   type VersionRange,
 } from "../protocol/version-vector.ts";
 import { chainsOf, createDigestedVector, type DigestedVector } from "./digest.ts";
@@ -40,8 +39,8 @@ export interface PeerView {
   readonly isPartial: () => boolean;
   /** The peer's digest is ours: it holds exactly what we hold. */
   readonly claimEqual: () => void;
-  /** Call after `ours` changed under this key. */
-  readonly oursChanged: (key: AuthorStream) => void;
+  /** Call after `ours` changed under these keys. */
+  readonly oursChanged: (keys: readonly AuthorStream[]) => void;
   /** Of what the peer claims; costs one hash over it after a change. */
   readonly digest: () => string;
   /** Streams of which the peer claims something we lack. Those asked about last come last. */
@@ -67,16 +66,6 @@ export interface PeerView {
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
 
-/** Who has the head has all that leads to it, on whichever chains. */
-const holdsHead = (
-  vector: DigestedVector,
-  key: AuthorStream,
-  { head, headHash }: VectorEntry,
-): boolean =>
-  chainsOf(vector, key).some((each) => {
-    const entry = vector.entries.get(each);
-    return entry?.head === head && entry.headHash === headHash;
-  });
 
 export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
@@ -113,7 +102,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
   function missing(key: AuthorStream): readonly VersionRange[] {
     const entry = theirs.entries.get(key);
     if (entry === undefined) return [];
-    const isHeld = isForked(key) && entry.beyond.length === 0 && holdsHead(ours, key, entry);
+    const isHeld = isForked(key) && entry.beyond.length === 0 && ours.holdsHead(entry);
     if (isHeld) return [];
     const lacked = missingVersions(ours.entries.get(key), entry);
     const { first = entry.head + 1 } = again.get(key) ?? {};
@@ -129,13 +118,13 @@ export function createPeerView(ours: DigestedVector): PeerView {
     const isSameVersion = our !== undefined && our.head > 0 && our.head === their?.head;
     const fork = isOther && (isSameVersion || isForked(key));
     const lacked = countVersions(missing(key));
-    const isTheirs = our === undefined || (isForked(key) && holdsHead(theirs, key, our));
+    const isTheirs = our === undefined || (isForked(key) && theirs.holdsHead(our));
     const more = isTheirs ? 0 : countVersions(missingVersions(their, our));
     const isNothing = lacked === 0 && more === 0 && !fork;
     return isNothing ? NOTHING : { weLack: lacked, itLacks: more, fork };
   }
 
-  /** Where claims show a fork, what we hold of that chain may be of another one. */
+  /** Where a claim shows a fork, what we hold of that chain may be of another one. */
   function suspect(keys: Iterable<AuthorStream>): void {
     const floorsByMain = new Map<AuthorStream, number[]>();
     for (const key of keys) {
@@ -144,22 +133,25 @@ export function createPeerView(ours: DigestedVector): PeerView {
       if (entry === undefined) continue;
       if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
       if (entry.branch === undefined || our !== undefined) continue;
-      const main = mainOf(key);
-      const floors = floorsByMain.get(main) ?? [];
+      const floors = floorsByMain.get(mainOf(key)) ?? [];
+      floorsByMain.set(mainOf(key), floors);
       floors.push(entry.floor);
-      floorsByMain.set(main, floors);
     }
     for (const [main, floors] of floorsByMain) suspectBeside(main, floors);
   }
 
-  /** Branches that we do not have leave their chains after these versions. */
+  /** Branches that we do not have leave their chains after these versions; which chains, only the log tells. */
   function suspectBeside(main: AuthorStream, floors: number[]): void {
     floors.sort((a, b) => a - b);
-    for (const key of chainsOf(theirs, main)) {
-      if (!ours.entries.has(key)) continue;
-      const { floor, head } = theirs.entries.get(key) ?? { floor: 0, head: 0 };
-      const left = floors[lowestFrom(floors, floor)];
-      if (left !== undefined && left < head) askFrom(key, left + 1);
+    const beside = [...chainsOf(theirs, main)]
+      .flatMap((key) => theirs.entries.get(key) ?? [])
+      .filter((entry) => ours.entries.has(authorStream(entry)))
+      .sort((a, b) => a.floor - b.floor);
+    let at = 0;
+    for (const entry of beside) {
+      while (at < floors.length && (floors[at] as number) < entry.floor) at++;
+      const lowest = floors[at];
+      if (lowest !== undefined && lowest < entry.head) askFrom(authorStream(entry), lowest + 1);
     }
   }
 
@@ -205,19 +197,24 @@ export function createPeerView(ours: DigestedVector): PeerView {
     return true;
   }
 
-  /** Chains of one author are compared together, and once. @returns how many */
+  /**
+   * With all chains of authors that have branches: once each, however many of them changed.
+   * @returns how many
+   */
   function compareAll(keys: Iterable<AuthorStream>): number {
-    const all = new Set<AuthorStream>();
     const mains = new Set<AuthorStream>();
+    let count = 0;
     for (const key of keys) {
-      all.add(key);
-      const main = mainOf(key);
-      if (!isForked(key) || mains.has(main)) continue;
-      mains.add(main);
-      for (const each of [...chainsOf(ours, key), ...chainsOf(theirs, key)]) all.add(each);
+      count += 1;
+      if (isForked(key)) mains.add(mainOf(key));
+      else compare(key);
     }
-    for (const key of all) compare(key);
-    return all.size;
+    for (const main of mains) {
+      const all = new Set([...chainsOf(ours, main), ...chainsOf(theirs, main)]);
+      count += all.size;
+      for (const each of all) compare(each);
+    }
+    return count;
   }
 
   return {
@@ -233,9 +230,9 @@ export function createPeerView(ours: DigestedVector): PeerView {
       again.clear();
       for (const key of differences.keys()) compare(key);
     },
-    oursChanged: (key) => {
-      news.delete(key);
-      if (known) compareAll([key]);
+    oursChanged: (keys) => {
+      for (const key of keys) news.delete(key);
+      if (known) compareAll(keys);
     },
     digest: theirs.digest,
     lacking: () => lacking,
@@ -266,7 +263,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
     recheck: () => {
       if (weLack > 0) return;
       suspect(forks);
-      compareAll(again.keys());
+      compareAll([...again.keys()]);
     },
     missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
@@ -274,16 +271,4 @@ export function createPeerView(ours: DigestedVector): PeerView {
     same: () => known && differences.size === 0,
     forks: () => forks,
   };
-}
-
-/** Where in the ascending numbers the first one is that is not below `least`. */
-function lowestFrom(numbers: readonly number[], least: number): number {
-  let from = 0;
-  let to = numbers.length;
-  while (from < to) {
-    const middle = (from + to) >> 1;
-    if ((numbers[middle] as number) < least) from = middle + 1;
-    else to = middle;
-  }
-  return from;
 }

@@ -58,6 +58,10 @@ export type AuthorStream = string & { readonly __authorStream: true };
 export const authorStream = ({ site, stream, branch }: ChainName): AuthorStream =>
   `${site}/${stream === "data" ? 0 : 1}${branch === undefined ? "" : `/${branch}`}` as AuthorStream;
 
+/** Of the main chain of an author, whichever of its chains is named. */
+export const mainStream = ({ site, stream }: ChainName): AuthorStream =>
+  authorStream({ site, stream });
+
 /** Of the main chain that this one is, or branches from. */
 export const mainOf = (key: AuthorStream): AuthorStream =>
   key.slice(0, 2 * SITE_ID_BYTES + 2) as AuthorStream;

@@ -13,9 +13,9 @@ import type { Random } from "../../src/seams.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
 import { ANIMALS, ed25519, MESH, openReplica, signerOf } from "../fixtures/replicas.ts";
-import { mergeIntoModel, type ModelTables } from "../model/merge-model.ts";
-import { rowsOf, rowsOfModel } from "../model/shown-rows.ts";
-import { createSeededRandom } from "../sim/random.ts";
+import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
+import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { copyStorage } from "../sim/sql-fleet.ts";
 
 const causeOf = ({ header, headerHash }: VerifiedChangeset) => ({
@@ -125,6 +125,35 @@ async function carry(from: ReplicaDatabase, to: ReplicaDatabase): Promise<void> 
     }
   }
 }
+
+test("[M1] what a branch leaves holds back the branch, and whoever names it as a cause", async () => {
+  const replica = await openReplica(1);
+  const random = createSeededRandom(1);
+  const next = async (
+    author: number,
+    previous: VerifiedChangeset | null,
+    causes: readonly VerifiedChangeset[] = [],
+  ): Promise<VerifiedChangeset> =>
+    forge(author, drawPayload(random), {
+      version: (previous?.header.version ?? 0) + 1,
+      previousHash: previous?.headerHash ?? ZERO_HASH,
+      dependencies: causes.map(causeOf).sort(compareDependencies),
+    });
+  const cause = await next(41, null);
+  const first = await next(40, null);
+  const waiting = await next(40, first, [cause]);
+  const branches = [await next(40, waiting), await next(40, waiting), await next(40, waiting)];
+  const effect = await next(42, null, [waiting]);
+  const verdictsOf = async (changesets: readonly VerifiedChangeset[]): Promise<string[]> =>
+    (await replica.append(changesets)).map(({ verdict }) => verdict);
+  expect(await verdictsOf([first, waiting, ...branches, effect])).toEqual([
+    "applied",
+    ...Array.from({ length: 5 }, () => "held"),
+  ]);
+  expect(await verdictsOf([cause])).toEqual(["applied"]);
+  expect(replica.counts()).toMatchObject({ held: 0, parked: 0, void: 0 });
+  await replica.close();
+});
 
 const insert = (db: ReplicaDatabase, id: string) =>
   db.exec("INSERT INTO animal (id, name) VALUES (?, 'x')", [id]);
