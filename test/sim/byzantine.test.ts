@@ -4,7 +4,6 @@
  * valid changesets, it alone was blamed, and it did not cost them more than its bound.
  */
 import { expect, test } from "vitest";
-import { createByzantinePeer } from "../../src/testing/byzantine.ts";
 import { STRATEGY_NAMES, type StrategyName } from "../../src/testing/byzantine-strategies.ts";
 import { runHostileHistory } from "./hostile-history.ts";
 import { seeds } from "./histories.ts";
@@ -42,4 +41,3 @@ test.each(seeds(20))(
   60_000,
 );
 
-void createByzantinePeer;

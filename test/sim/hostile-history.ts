@@ -24,7 +24,7 @@ export async function runHostileHistory(
 ): Promise<HostileReport> {
   const random = createSeededRandom(seed);
   const world = createWorld();
-  const net = createSimNetwork(world, random, random.below(3) > 0 ? "on" : "off");
+  const net = createSimNetwork(world, random, given !== null || random.below(3) > 0 ? "on" : "off");
   const strategies = given ?? STRATEGY_NAMES.filter(() => random.below(STRATEGY_NAMES.length) < 3);
   const voidRoots = new Set<string>();
   const nodes: SimNode[] = [];
