@@ -5,24 +5,40 @@
  */
 
 import { readForks } from "./forks.ts";
+import type { SiteId } from "../protocol/ids.ts";
 import type { LogAuthor, LogCounts } from "./replica-database.ts";
 import type { ReplicaState } from "./replica-state.ts";
 
 export function logCounts(state: ReplicaState): LogCounts {
   let held = 0;
   let parked = 0;
+  const newer = new Map<number, { changesets: number; readonly authors: SiteId[] }>();
   for (const chain of state.schema === null ? [] : state.chains.all()) {
     const waiting = chain.head - chain.settled;
-    if (state.parked.has(chain)) parked += waiting;
-    else held += waiting;
+    const why = state.parked.get(chain);
+    if (why === undefined) held += waiting;
+    else parked += waiting;
+    if (why !== undefined && why.schemaVersion !== null) {
+      const same = newer.get(why.schemaVersion) ?? { changesets: 0, authors: [] };
+      same.changesets += waiting;
+      same.authors.push(chain.site);
+      newer.set(why.schemaVersion, same);
+    }
     for (const { first, last } of chain.beyond) held += last - first + 1;
   }
   if (state.file.usable()) state.forks = readForks(state, state.file.engine());
-  const [parkedCode] = state.parked.values();
+  const [firstParked] = state.parked.values();
   return {
     held,
     parked,
-    parkedCode: parkedCode ?? null,
+    parkedCode: firstParked?.code ?? null,
+    newerSchemas: [...newer]
+      .map(([version, { changesets, authors }]) => ({
+        version,
+        changesets,
+        authors: authors.sort(),
+      }))
+      .sort((a, b) => a.version - b.version),
     void: state.voidCount,
     refusedByCode: new Map(state.refusals),
     forks: state.forks,

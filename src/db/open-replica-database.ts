@@ -14,6 +14,7 @@ import { appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
 import { judgeClaims } from "./claims.ts";
+import { knownSchema } from "./known-schemas.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { createLiveQueries } from "./live-query.ts";
@@ -28,15 +29,14 @@ import type {
 } from "./replica-database.ts";
 import { createReplicaState, release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { bindDrafts, restoreOwn } from "./restore.ts";
-import { checkSchema } from "./schema.ts";
-import { installSchema, schemaHashes } from "./schema-install.ts";
+import { installSchema } from "./schema-install.ts";
 import { computeStateHash } from "./state-hash.ts";
 import { createTransactions } from "./transaction.ts";
 import { ownChain, sealTransaction } from "./write-path.ts";
 
 /**
- * @throws ERR_SCHEMA_INVALID, ERR_OPTION_INVALID (another signer than the file's), ERR_STORAGE_*,
- * ERR_DATABASE_CORRUPT. The storage is closed then.
+ * @throws ERR_SCHEMA_INVALID, ERR_SCHEMA_NEWER, ERR_OPTION_INVALID (another signer than the
+ * file's), ERR_STORAGE_*, ERR_DATABASE_CORRUPT. The storage is closed then.
  */
 export async function openReplicaDatabase(
   options: ReplicaDatabaseOptions,
@@ -44,15 +44,11 @@ export async function openReplicaDatabase(
   let opened: DatabaseFile | null = null;
   try {
     const { wasm, storage } = options;
-    const schema = options.schema === null ? null : await checkSchema(options.schema, wasm);
+    const schema = options.schema === null ? null : await knownSchema(options.schema, wasm);
     const { file, signer } = await openDatabaseFile(storage, wasm, options.identity);
     opened = file;
-    if (options.schema !== null && schema !== null) {
-      const declared = options.schema;
-      await file.transact((engine) => installSchema(engine, declared, schema, wasm));
-    }
-    const hashes = schemaHashes(file.engine());
-    const state = createReplicaState(file, signer, schema, hashes, options.clock);
+    if (schema !== null) await file.transact((engine) => installSchema(engine, schema));
+    const state = createReplicaState(file, signer, schema, options.clock);
     file.onReopened(() => reloadState(state));
     for (let more = state.untried.size > 0; more;) ({ more } = await appendSome(state, [], 0));
     return createReplicaDatabase(state, options);

@@ -50,6 +50,15 @@ export interface DatabaseChange extends ReplicaChange {
   readonly tables: ReadonlySet<string>;
 }
 
+/** What waits for a schema version that this replica does not have. */
+export interface NewerSchema {
+  readonly version: number;
+  /** Those that follow of the same authors are counted too, whatever they name. */
+  readonly changesets: number;
+  /** Who names it, ascending. Nobody else vouches for the version. */
+  readonly authors: readonly SiteId[];
+}
+
 export interface LogCounts {
   /** Changesets in the log that wait for a cause. */
   readonly held: number;
@@ -57,6 +66,8 @@ export interface LogCounts {
   readonly parked: number;
   /** Why the first parked one is parked. */
   readonly parkedCode: MeshErrorCode | null;
+  /** Those among the parked that wait for a schema version, ascending by it. */
+  readonly newerSchemas: readonly NewerSchema[];
   readonly void: number;
   /** By code: what was void, parked or refused here, over the life of the file where it is logged. */
   readonly refusedByCode: ReadonlyMap<MeshErrorCode, number>;

@@ -19,13 +19,17 @@ import { OWN_AUTHOR } from "./log-tables.ts";
 import type { AppSchema } from "./schema.ts";
 import type { MeshBinding } from "./replica-database.ts";
 
+export interface Parked {
+  readonly code: MeshErrorCode;
+  /** The schema version it names, where that is what it waits for. */
+  readonly schemaVersion: number | null;
+}
+
 export interface ReplicaState {
   readonly file: DatabaseFile;
   readonly signer: Signer;
   readonly schema: AppSchema | null;
   readonly clock: Clock;
-  /** Of every schema version this file was opened with. */
-  readonly schemaHashByVersion: ReadonlyMap<number, string>;
   chains: Chains;
   mesh: MeshBinding | null;
   /** The own changesets up to here are known to others, or may be. */
@@ -40,7 +44,7 @@ export interface ReplicaState {
   /** Chains whose next changeset waits for that site, and for which of its versions. */
   readonly waitersBySite: Map<SiteId, Map<Chain, number>>;
   /** Why a chain's next changeset waits for an upgrade. */
-  readonly parked: Map<Chain, MeshErrorCode>;
+  readonly parked: Map<Chain, Parked>;
   /** Changesets that the engine failed on although they are valid: not tried again by this process. */
   readonly setAside: Map<HeaderHash, MeshErrorCode>;
   readonly refusals: Map<MeshErrorCode, number>;
@@ -58,11 +62,9 @@ export function createReplicaState(
   file: DatabaseFile,
   signer: Signer,
   schema: AppSchema | null,
-  schemaHashByVersion: ReadonlyMap<number, string>,
   clock: Clock,
 ): ReplicaState {
   const state: ReplicaState = {
-    schemaHashByVersion,
     file,
     signer,
     schema,

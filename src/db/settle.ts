@@ -16,8 +16,14 @@ import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { type LogEntry, type LogVerdict, readEntry, updateVerdict } from "./log.ts";
 import { mergeRows } from "./merge.ts";
-import { countRefusal, noteWallClock, type ReplicaState, reloadState } from "./replica-state.ts";
-import type { AppSchema } from "./schema.ts";
+import {
+  countRefusal,
+  noteWallClock,
+  type Parked,
+  type ReplicaState,
+  reloadState,
+} from "./replica-state.ts";
+import { type AppSchema, schemaVersionOf } from "./schema.ts";
 import { validatePayload } from "./validate.ts";
 
 /** The changeset that is being merged when something fails. */
@@ -132,7 +138,7 @@ export function trySettle(
   const verdict = judgeAndMerge(state, engine, chain.site, changeset, watch);
   if (verdict.code !== null && verdict.code !== changeset.code) countRefusal(state, verdict.code);
   if (verdict.state === "parked") {
-    state.parked.set(chain, verdict.code ?? "ERR_SCHEMA_NEWER");
+    state.parked.set(chain, parkedAs(verdict.code ?? "ERR_SCHEMA_NEWER", changeset.payload));
     return verdict;
   }
   if (verdict.state === "void") state.voidCount++;
@@ -146,6 +152,11 @@ const baseOf = ({ site, base, baseHash }: Chain): Dependency => ({
   site,
   version: base,
   hashPrefix: fromHex(baseHash.slice(0, 16)),
+});
+
+const parkedAs = (code: MeshErrorCode, payload: Uint8Array): Parked => ({
+  code,
+  schemaVersion: code === "ERR_SCHEMA_NEWER" ? decodePayloadPrefix(payload).schemaVersion : null,
 });
 
 function waitFor(state: ReplicaState, chain: Chain, { site, version }: Dependency): void {
@@ -209,8 +220,8 @@ function judgeAndMerge(
   try {
     const { schemaVersion, schemaHash } = decodePayloadPrefix(payload);
     if (schemaVersion > schema.version) return parked("ERR_SCHEMA_NEWER");
-    const known = state.schemaHashByVersion.get(schemaVersion) ?? null;
-    if (schemaHash !== null && known !== null && schemaHash !== known) {
+    const { hash } = schemaVersionOf(schema, schemaVersion);
+    if (schemaHash !== null && schemaHash !== hash) {
       return parked("ERR_SCHEMA_MISMATCH");
     }
     rows = decodePayload(payload);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MeshError } from "../protocol/errors.ts";
+import { isMeshError, MeshError } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId } from "../protocol/ids.ts";
 import {
   PACKAGE_BYTES,
@@ -49,6 +49,9 @@ export async function* createOutboundStream(
       } else if (options.mode === "once") return;
       else await changes.after(seen);
     }
+  } catch (error) {
+    // The mesh was closed while something was read.
+    if (!closed.aborted || !isMeshError(error, "ERR_CLOSED")) throw error;
   } finally {
     changes.stop();
   }

@@ -34,8 +34,8 @@ export interface ByzantineOptions {
 
 export interface ByzantinePeer {
   readonly id: PeerId;
-  /** Links to the victim now, and whenever the link goes down and the victim lets it. */
-  readonly haunt: (victim: PeerId, quality: LinkQuality) => void;
+  /** Links to the victim whenever it is up and lets it, from now on. */
+  readonly haunt: (victim: PeerId, quality: LinkQuality, isUp: () => boolean) => void;
   /** Goes for good. */
   readonly stop: () => void;
   /** Payload roots of what it signed and what must contribute nothing. */
@@ -74,7 +74,6 @@ export async function createByzantinePeer(options: ByzantineOptions): Promise<By
   const strategies: readonly Strategy[] = options.strategies.map((name) => STRATEGIES[name]);
   const wares = createWares(mesh, random);
   const links = new Map<PeerId, LinkTo>();
-  const haunted = new Map<PeerId, LinkQuality>();
   const overheard: Uint8Array[] = [];
   const counts = { framesSent: 0, bytesSent: 0, framesHeard: 0, bytesHeard: 0, drops: 0 };
   const standings = new Map<PeerId, ReturnType<typeof createPeerStanding>>();
@@ -176,12 +175,11 @@ export async function createByzantinePeer(options: ByzantineOptions): Promise<By
     judged = net.penalties.length;
   }
 
-  function dial(victim: PeerId): void {
-    const quality = haunted.get(victim);
-    if (isStopped || quality === undefined) return;
+  function haunt(victim: PeerId, quality: LinkQuality, isUp: () => boolean): void {
+    if (isStopped) return;
     const isBanned = standings.get(victim)?.isBanned(id, world.clock.nowMs()) === true;
-    if (!isBanned && !links.has(victim)) net.connect(id, victim, quality);
-    world.at(REDIAL_MS, () => dial(victim));
+    if (!isBanned && !links.has(victim) && isUp()) net.connect(id, victim, quality);
+    world.at(REDIAL_MS, () => haunt(victim, quality, isUp));
   }
 
   network = net.join(id);
@@ -202,9 +200,8 @@ export async function createByzantinePeer(options: ByzantineOptions): Promise<By
     id,
     voidRoots: wares.roots,
     counts,
-    haunt: (victim, quality) => {
-      haunted.set(victim, quality);
-      dial(victim);
+    haunt: (victim, quality, isUp) => {
+      haunt(victim, quality, isUp);
       // Gossip reaches whoever is linked.
       world.at(TICK_MS, () => {
         for (const message of early) broadcast(message);

@@ -11,10 +11,13 @@ import {
   type CrashReport,
   createLedger,
   createReleases,
+  keepReport,
   KILLS,
   NOTHING_LOST,
   type Releases,
+  SEED,
 } from "./ledger.ts";
+import type { Life } from "./page/page.ts";
 import { openWitness, type Victim, type Witness } from "./witness.ts";
 
 let site: Site;
@@ -35,7 +38,7 @@ async function begin(
   chromium: Chromium,
   victim: Victim,
   witness: Witness,
-  life: { readonly name: string; readonly writes: boolean },
+  life: Pick<Life, "name" | "writes">,
 ): Promise<Page> {
   const page = await chromium.context.newPage();
   await page.goto(site.url);
@@ -70,8 +73,9 @@ async function untilKill(random: Random, victims: readonly Victim[], witness: Wi
     victims.map(async (victim) => {
       const head = headAt(witness, victim);
       const isSyncing = (): boolean => victim.said > 3 && headAt(witness, victim) > head;
-      await vi.waitUntil(() => isSyncing() || victim.failures.length > 0, WAIT);
-      expect(victim.failures).toEqual([]);
+      await vi
+        .waitUntil(() => isSyncing() || victim.failures.length > 0, WAIT)
+        .catch(victim.ledger.stall);
     }),
   );
   return pause(random.below(300));
@@ -108,7 +112,8 @@ async function liveAndDie(
   const chromium = await openChromium({ profile });
   try {
     for (const kill of [killTabs, killBrowser]) {
-      const life = { name: `${round}-${kill.name}`, writes: true };
+      const writes = random.below(4) === 0 ? "entries and a rebuild" : "entries";
+      const life = { name: `${round}-${kill.name}`, writes } as const;
       const pages = await Promise.all(
         victims.map((victim) => begin(chromium, victim, witness, life)),
       );
@@ -125,7 +130,7 @@ async function liveAndDie(
 async function expectConvergence(victims: readonly Victim[], witness: Witness): Promise<void> {
   const chromium = await openChromium({ profile });
   try {
-    const life = { name: "last", writes: false };
+    const life = { name: "last", writes: "nothing" } as const;
     const pages = await Promise.all(
       victims.map((victim) => begin(chromium, victim, witness, life)),
     );
@@ -147,7 +152,7 @@ test(
   "[L1] [L2] replicas on OPFS and IndexedDB keep what they said when the browser is killed",
   { timeout: 60_000 + KILLS * 20_000 },
   async () => {
-    const random = createSeededRandom(1);
+    const random = createSeededRandom(SEED);
     const releases = createReleases();
     const victims = [createVictim("opfs", releases), createVictim("indexeddb", releases)];
     const witness = await openWitness(victims, releases);
@@ -158,7 +163,7 @@ test(
       }
       await expectConvergence(victims, witness);
     } finally {
-      reports = victims.map(({ ledger, site: author }) => ledger.report(author ?? ""));
+      reports = victims.map(({ ledger, site: author }) => keepReport(ledger.report(author ?? "")));
       await witness.close();
     }
     expect(victims.flatMap(({ failures }) => failures)).toEqual([]);

@@ -1,8 +1,8 @@
 /**
  * Runs in a process of its own until it is killed. `write`: random transactions, each followed by one
- * of several rows that stay; says "row id" of these and "version site version hash" after both, which
- * releases them. `merge`: appends the runs of a file, shuffled, again and again; says "version …" of
- * what it then holds.
+ * of several rows that stay, now and then by a rebuild; says "row id" of these and "version site
+ * version hash" after both, which releases them. `merge`: appends the runs of a file, shuffled, again
+ * and again; says "version …" of what it then holds.
  */
 import { readFileSync } from "node:fs";
 import { openDirectoryStorage } from "../../src/db/storage-directory.ts";
@@ -36,6 +36,7 @@ async function write(): Promise<void> {
     );
     for (const id of ids) say(`row ${id}`);
     sayHead();
+    if (random.below(20) === 0) await db.rebuild();
   }
 }
 

@@ -13,7 +13,6 @@ const DROPPED: ReadonlySet<StrategyName> = new Set<StrategyName>([
   "forgery",
   "endless streams",
   "digests that never match",
-  "everything in a loop",
   "huge counts",
   "silence",
   "stranger",

@@ -1,10 +1,11 @@
 /** A profile that was copied while it was off: one key, two devices that both write on. */
 import { expect, test } from "vitest";
-import { MESH } from "../fixtures/replicas.ts";
+import { ANIMALS, MESH } from "../fixtures/replicas.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { createSimNetwork } from "../../src/testing/sim-network.ts";
 import { createSimNode, type SimNode } from "../../src/testing/sim-node.ts";
-import { copyStorage, createSqlDevice } from "./sql-fleet.ts";
+import { createDatabaseDevice } from "../../src/testing/database-device.ts";
+import { writeAnimals } from "../../src/testing/random-work.ts";
 import { createWorld } from "../../src/testing/world.ts";
 
 const LINK = { latencyMs: 20, bytesPerMs: 1_000 };
@@ -15,13 +16,19 @@ test.each(Array.from({ length: 12 }, (_, at) => at + 1))(
     const random = createSeededRandom(seed);
     const world = createWorld();
     const net = createSimNetwork(world, random, seed % 2 === 0 ? "on" : "off");
-    const secret = random.bytes(32);
-    const devices = [
-      await createSqlDevice("n0", random, world, secret),
-      await createSqlDevice("n1", random, world),
-      await createSqlDevice("n2", random, world, secret),
-    ] as const;
-    const nodes = devices.map((device) => createSimNode(device, world, net, random, MESH));
+    const create = (id: string, identity: number) =>
+      createDatabaseDevice({
+        id,
+        identity,
+        disk: "blank",
+        schemas: [ANIMALS],
+        write: writeAnimals,
+        random,
+      });
+    const devices = [await create("n0", 0), await create("n1", 1), await create("n2", 0)] as const;
+    const nodes = devices.map((device) =>
+      createSimNode({ device, world, net, random, mesh: MESH }),
+    );
     const [first, bystander, clone] = nodes as [SimNode, SimNode, SimNode];
     const connect = () => {
       net.connect("n0", "n1", LINK);
@@ -37,7 +44,7 @@ test.each(Array.from({ length: 12 }, (_, at) => at + 1))(
     await first.start();
     await first.write();
     await first.kill();
-    devices[2].storage = await copyStorage(devices[0].storage);
+    devices[2].database.disk.restore(devices[0].database.disk.copy());
     try {
       await first.start();
       await clone.start();

@@ -10,6 +10,7 @@ import { decodePayload } from "../../src/protocol/payload.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
 import {
+  ANIMALS,
   ANIMALS_2,
   changesetsOf,
   ed25519,
@@ -520,14 +521,15 @@ test("[M3] a newer schema's changes wait, with what depends on them, until the u
   await old.rebuild();
   expect(await old.stateHash()).toBe(hash);
   await old.close();
-  await expect(openReplica(1, { storage })).rejects.toMatchObject({ code: "ERR_SCHEMA_INVALID" });
+  await expect(openReplica(1, { storage })).rejects.toMatchObject({ code: "ERR_SCHEMA_NEWER" });
   await modern.close();
   await third.close();
 });
 
 test("[M3] another schema under one version parks its author, nobody else", async () => {
   const a = await openReplica(1);
-  const other = { ...ANIMALS_2, version: 1 };
+  const tables = [...ANIMALS.tables, "CREATE TABLE more (id TEXT PRIMARY KEY NOT NULL) STRICT"];
+  const other = { version: 1, tables };
   const b = await openReplica(2, { schema: other });
   await insert(b, "b");
   await insert(b, "c");

@@ -24,7 +24,7 @@ export interface Life {
   readonly url: string;
   /** Unlike that of every other life. */
   readonly name: string;
-  readonly writes: boolean;
+  readonly writes: "nothing" | "entries" | "entries and a rebuild";
   /** The last checkpoint that was said. */
   readonly since: number;
 }
@@ -58,7 +58,7 @@ const crashPage = {
       mesh = opened;
       say({ type: "opened", site: opened.siteId });
       syncOverWebSocket(opened, new WebSocket(`${url}/sync`), { peer: "witness" });
-      await Promise.all([follow(opened, since, say), writes && write(opened, name, say)]);
+      await Promise.all([follow(opened, since, say), write(opened, name, writes, say)]);
     } catch (error) {
       say({ type: "failed", message: String(error) });
     }
@@ -74,10 +74,20 @@ async function follow(opened: Mesh, since: number, say: (said: Said) => void): P
 
 /** Enough for every kill to come in the middle of it, and no more than the others can follow. */
 const ENTRIES_MAX = 200;
+/** After what a kill waits for at most. */
+const REBUILD_AT = 5;
 
-async function write(opened: Mesh, name: string, say: (said: Said) => void): Promise<void> {
-  for (let n = 0; n < ENTRIES_MAX; n++)
+async function write(
+  opened: Mesh,
+  name: string,
+  what: Life["writes"],
+  say: (said: Said) => void,
+): Promise<void> {
+  const count = what === "nothing" ? 0 : ENTRIES_MAX;
+  for (let n = 0; n < count; n++) {
+    if (n === REBUILD_AT && what === "entries and a rebuild") await opened.rebuild();
     say({ type: "rows", ids: await writeEntry(opened, `${name}-${n}`, n) });
+  }
 }
 
 async function writeEntry({ db }: Mesh, entry: string, n: number): Promise<string[]> {
