@@ -21,7 +21,9 @@ clocks and links.
   --json        end with one line of JSON
 
 A range can be split over machines and resumed: seeds are independent of one another. Progress on
-stderr says from which seed on to go on. exit codes: 0 all agreed, 1 a history failed, 2 usage`;
+stderr says from which seed on to go on.
+
+exit codes: 0 all agreed, 1 a history failed, 2 usage`;
 
 /** A history takes a second or less; a hundred times that on a machine that does something else too. */
 const HANGS_AFTER_MS = 300_000;
@@ -73,7 +75,7 @@ function runSeed(child, seed) {
     };
     const fail = (message) => {
       failures.push({ seed, message });
-      process.stderr.write(`${message}\n  npm run sim -- --first ${seed} --seeds 1\n`);
+      process.stdout.write(`${message}\n  npm run sim -- --first ${seed} --seeds 1\n`);
     };
     const onMessage = (message) => {
       if (message.type === "report") reports.push(message.report);
@@ -116,6 +118,7 @@ function summary() {
     first,
     passed: reports.length,
     failed: failures.length,
+    firstFailure: failures.length === 0 ? null : Math.min(...failures.map(({ seed }) => seed)),
     failures: failures.slice(0, FAILURES_SHOWN),
     convergeMs: spread(({ convergeMs }) => convergeMs),
     bytesSentByNeeded: spread(({ bytesSent, bytesNeeded }) => bytesSent / Math.max(1, bytesNeeded)),
@@ -136,10 +139,12 @@ function summary() {
   };
 }
 
-function describe({ passed, failures: shown, ...rest }) {
-  const lines = Object.entries(rest).map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`);
-  const firstFailure = Math.min(...shown.map(({ seed }) => seed));
-  const failed = shown.length === 0 ? "no failure" : `first failure: ${firstFailure}`;
+function describe(result) {
+  const { passed, firstFailure } = result;
+  const failed = firstFailure === null ? "no failure" : `first failure: ${firstFailure}`;
+  const lines = Object.entries(result).flatMap(([name, value]) =>
+    name === "failures" ? [] : [`  ${name}: ${JSON.stringify(value)}`],
+  );
   return `${passed} of ${seeds} histories agreed; ${failed}\n${lines.join("\n")}`;
 }
 

@@ -25,8 +25,8 @@ Kills replicas, feeds every decoder hostile bytes, simulates meshes with faults,
 exit codes: 0 nothing was lost, 1 something was, or a part failed, 2 usage`;
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-/** Of kills after the least amount. */
-const KILLS_AGAIN = 10;
+/** Of one database, in one run. */
+const KILLS = 25;
 /** For each decoder, in one run. */
 const INPUTS = 250_000;
 const SEEDS_FIRST = 20;
@@ -111,19 +111,17 @@ async function runLane(parts) {
 }
 
 async function killBrowsers() {
-  const kills = killsOf("opfs") === 0 ? options.kills : KILLS_AGAIN;
-  return crash("test/crash/browser-crash.test.ts", kills);
+  return crash("test/crash/browser-crash.test.ts");
 }
 
 async function killProcesses() {
-  const kills = killsOf("node, writing") === 0 ? options.kills : KILLS_AGAIN;
-  return crash("test/crash/replica-crash.test.ts", kills);
+  return crash("test/crash/replica-crash.test.ts");
 }
 
-async function crash(file, kills) {
+async function crash(file) {
   const path = newFile();
   const { failures } = await runTests([file], {
-    CRASH_KILLS: String(kills),
+    CRASH_KILLS: String(Math.min(KILLS, options.kills)),
     CRASH_SEED: String(seed++),
     CRASH_REPORT: path,
   });

@@ -12,16 +12,16 @@ import type { ReplicaState } from "./replica-state.ts";
 export function logCounts(state: ReplicaState): LogCounts {
   let held = 0;
   let parked = 0;
-  const newer = new Map<number, { changesets: number; readonly authors: SiteId[] }>();
+  const newer = new Map<number, { changesets: number; readonly authors: Set<SiteId> }>();
   for (const chain of state.schema === null ? [] : state.chains.all()) {
     const waiting = chain.head - chain.settled;
     const why = state.parked.get(chain);
     if (why === undefined) held += waiting;
     else parked += waiting;
     if (why !== undefined && why.schemaVersion !== null) {
-      const same = newer.get(why.schemaVersion) ?? { changesets: 0, authors: [] };
+      const same = newer.get(why.schemaVersion) ?? { changesets: 0, authors: new Set<SiteId>() };
       same.changesets += waiting;
-      same.authors.push(chain.site);
+      same.authors.add(chain.site);
       newer.set(why.schemaVersion, same);
     }
     for (const { first, last } of chain.beyond) held += last - first + 1;
@@ -36,7 +36,7 @@ export function logCounts(state: ReplicaState): LogCounts {
       .map(([version, { changesets, authors }]) => ({
         version,
         changesets,
-        authors: authors.sort(),
+        authors: [...authors].sort(),
       }))
       .sort((a, b) => a.version - b.version),
     void: state.voidCount,

@@ -87,6 +87,8 @@ export function settleUntried(
   }
   for (const chain of state.untried) {
     state.untried.delete(chain);
+    // Until the next opening: its payload may be large, and gaps close behind it as often as one likes.
+    if (state.parked.has(chain)) continue;
     while (chain.settled < chain.head) {
       if (isSpent(budget)) {
         state.untried.add(chain);

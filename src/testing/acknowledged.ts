@@ -11,7 +11,7 @@ import { toHex } from "../protocol/ids.ts";
 import type { Life } from "./life.ts";
 
 /** "kept": must be in everybody's log at the end. "mayBeLost": its disk went back in time. */
-type Fate = "kept" | "mayBeLost";
+export type Fate = "kept" | "mayBeLost";
 
 export interface Acknowledged {
   readonly root: string;

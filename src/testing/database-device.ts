@@ -8,9 +8,9 @@
 import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
-import { openReplica, type Replica } from "../node/replica.ts";
+import { openReplica } from "../node/replica.ts";
 import type { PeerId } from "../protocol/ids.ts";
-import type { Clock, Random } from "../seams.ts";
+import type { Clock, Random, ReplicaStore } from "../seams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createLedger, keepLedger, type Ledger, rootInMessage } from "./acknowledged.ts";
 import { emptyDatabase, identity, SIM_INVITE, SIM_MESH } from "./identities.ts";
@@ -29,6 +29,13 @@ export interface WriteContext {
 /** One local transaction, or several, of an app. All chance in it comes from `random`. */
 export type Write = (db: MeshDatabase, random: Random, context: WriteContext) => Promise<void>;
 
+/** A device's replica without the device: nothing of this is a step of its life, but disk writes. */
+export interface RunningReplica extends ReplicaStore {
+  readonly stateHash: () => Promise<string>;
+  /** Makes the tables again from the log, and switches to them. */
+  readonly rebuild: () => Promise<void>;
+}
+
 /** What a simulation may do to a device behind its back. */
 export interface DatabaseParts {
   readonly disk: SimulatedDisk;
@@ -38,7 +45,7 @@ export interface DatabaseParts {
   /** The schema it runs, or ran last. */
   readonly schema: () => Schema;
   /** Of the life it leads now; null before the first. */
-  readonly replica: () => Replica | null;
+  readonly replica: () => RunningReplica | null;
   /** As the app sees it; null before the first life. */
   readonly db: () => MeshDatabase | null;
 }
@@ -67,7 +74,7 @@ export async function createDatabaseDevice(
   const disk = createSimulatedDisk(random.below);
   const ledger = createLedger();
   let release = 0;
-  let replica: Replica | null = null;
+  let replica: RunningReplica | null = null;
   let db: MeshDatabase | null = null;
   if (options.disk === "formatted") disk.restore(await emptyDatabase(options.identity, schemas[0]));
 

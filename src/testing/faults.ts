@@ -180,7 +180,7 @@ function planStalls(stage: Stage): void {
 }
 
 /** Off for a moment, then on again, with the links it had. Tries until its disk lets it start. */
-export function startAgain(stage: Stage, node: SimNode, afterMs: number): void {
+function startAgain(stage: Stage, node: SimNode, afterMs: number): void {
   const { world, random } = stage;
   world.at(afterMs, () => {
     if (!node.isOff()) return;

@@ -15,7 +15,7 @@ import { createSeededRandom } from "./seeded-random.ts";
 import { simEd25519 } from "./sim-ed25519.ts";
 import { createSimulatedDisk, type DiskImage } from "./simulated-disk.ts";
 
-export const IDENTITIES = 64;
+const IDENTITIES = 64;
 
 /** The mesh of all simulations. */
 export const SIM_MESH: MeshId = meshId("ab".repeat(32));

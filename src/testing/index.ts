@@ -9,10 +9,13 @@ export {
   type DatabaseDevice,
   type DatabaseDeviceOptions,
   type DatabaseParts,
+  type RunningReplica,
   type Write,
   type WriteContext,
 } from "./database-device.ts";
-export { type Acknowledged, type Ledger } from "./acknowledged.ts";
+export type { FileDevice, Storage, StorageFiles, StorageKind } from "../db/storage.ts";
+export type { Drive } from "../node/drive.ts";
+export type { Acknowledged, Fate, Ledger } from "./acknowledged.ts";
 export { type Fault, FAULTS } from "./faults.ts";
 export { type Fleet, type FleetOptions, type SimReport } from "./history.ts";
 export { SIM_MESH } from "./identities.ts";

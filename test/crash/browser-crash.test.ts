@@ -150,7 +150,7 @@ async function expectConvergence(victims: readonly Victim[], witness: Witness): 
 
 test(
   "[L1] [L2] replicas on OPFS and IndexedDB keep what they said when the browser is killed",
-  { timeout: 60_000 + KILLS * 20_000 },
+  { timeout: 60_000 + KILLS * 60_000 },
   async () => {
     const random = createSeededRandom(SEED);
     const releases = createReleases();

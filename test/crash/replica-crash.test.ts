@@ -100,7 +100,7 @@ async function release(db: ReplicaDatabase, peer: ReplicaDatabase, to: Releases)
 
 test(
   "[L1] a replica killed while it writes keeps what it said, and releases no version twice",
-  { timeout: 60_000 + KILLS * 10_000 },
+  { timeout: 60_000 + KILLS * 30_000 },
   async () => {
     const directory = temporaryDirectory();
     const random = createSeededRandom(SEED);
@@ -134,7 +134,7 @@ test(
 
 test(
   "[L2] a replica killed while it merges holds what it acknowledged",
-  { timeout: 60_000 + KILLS * 10_000 },
+  { timeout: 60_000 + KILLS * 30_000 },
   async () => {
     const directory = temporaryDirectory();
     const random = createSeededRandom(SEED + 1);

@@ -1,11 +1,27 @@
 /** A stretch of seeds as tests: `SIM_SEED` is the first, `SIM_SEEDS` how many. */
-import { expect } from "vitest";
+import { expect, test } from "vitest";
 import type { SimReport } from "../../src/testing/history.ts";
+import { simulate } from "../../src/testing/simulate.ts";
+
+const HISTORIES = 1_000;
+/** Test files run side by side: each takes its part of the seeds. */
+const FILES = 2;
 
 export function seeds(byDefault: number): readonly number[] {
   const first = Number(process.env["SIM_SEED"] ?? 1);
   const count = Number(process.env["SIM_SEEDS"] ?? byDefault);
   return Array.from({ length: count }, (_, i) => first + i);
+}
+
+/** @param part in [0, FILES) */
+export function testHistories(part: number): void {
+  test.each(seeds(HISTORIES).filter((seed) => seed % FILES === part))(
+    "[AE1] every history ends in agreement: npm run sim -- --first %i --seeds 1",
+    async (seed) => {
+      expect(checkCosts(await simulate({ seed }))).toMatchObject({ seed });
+    },
+    120_000,
+  );
 }
 
 /** Loose: restarts and cut links do work twice. */

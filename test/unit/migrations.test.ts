@@ -7,6 +7,8 @@ import { type DatabaseFile, openDatabaseFile } from "../../src/db/database-file.
 import type { Engine } from "../../src/db/engine.ts";
 import { createReplicaState, type ReplicaState } from "../../src/db/replica-state.ts";
 import { installSchema } from "../../src/db/schema-install.ts";
+import { logCounts } from "../../src/db/log-status.ts";
+import type { HeaderHash } from "../../src/protocol/ids.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
 import type { AppSchema, Schema } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
@@ -329,6 +331,53 @@ test("[M13] added columns show their default, in rows from before, from older pe
   for (const db of [older, veteran, newcomer]) await db.close();
 });
 
+test("[M13] every kind of table is altered: without rowid, of several keys, in many steps at once", async () => {
+  const storages = [createMemoryStorage(), createMemoryStorage()] as const;
+  const tables = [
+    "CREATE TABLE w (id TEXT PRIMARY KEY NOT NULL, a TEXT) STRICT, WITHOUT ROWID",
+    "CREATE TABLE k (b BLOB NOT NULL, v TEXT, a INTEGER NOT NULL, PRIMARY KEY (a, b)) STRICT",
+  ];
+  const columns = [
+    "INTEGER NOT NULL DEFAULT -5",
+    "TEXT DEFAULT 'it''s'",
+    "BLOB",
+    "REAL DEFAULT 1e3",
+  ];
+  const migrations = columns.map((column, at) => ({
+    statements: ["w", "k"].map((name) => `ALTER TABLE ${name} ADD c${at} ${column}`),
+  }));
+  const later: Schema = { version: 1 + migrations.length, tables, migrations };
+  const open = (at: 0 | 1, schema: Schema) =>
+    openReplica(at + 1, { storage: storages[at], schema });
+  let veteran = await open(0, { version: 1, tables });
+  await veteran.exec("INSERT INTO w VALUES ('1', 'x'), ('2', 'y')");
+  await veteran.exec("INSERT INTO k (a, b, v) VALUES (1, x'', 'x'), (2, x'00', 'y')");
+  await veteran.exec("DELETE FROM w WHERE id = '2'");
+  await veteran.close();
+  veteran = await open(0, later);
+  const newcomer = await open(1, later);
+  await veteran.exec("UPDATE w SET c0 = c0 + 1, c3 = c3 / 2");
+  await veteran.exec("INSERT OR REPLACE INTO k (a, b, c1) VALUES (1, x'', 'again')");
+  await pull(veteran, newcomer);
+  await newcomer.exec("INSERT INTO w (id, c2) VALUES ('2', x'')");
+  await pull(newcomer, veteran);
+  const shown = [
+    { id: "1", a: "x", c0: -4, c1: "it's", c2: null, c3: 500 },
+    { id: "2", a: null, c0: -5, c1: "it's", c2: new Uint8Array(0), c3: 1000 },
+  ];
+  for (const db of [veteran, newcomer]) {
+    expect(await db.query("SELECT * FROM w ORDER BY id")).toEqual(shown);
+    expect(await db.query("SELECT v, c1, typeof(c3) AS t FROM k ORDER BY a")).toEqual([
+      { v: null, c1: "again", t: "real" },
+      { v: "y", c1: "it's", t: "real" },
+    ]);
+    await db.rebuild();
+    expect(await db.stateHash()).toBe(await veteran.stateHash());
+  }
+  await veteran.close();
+  await newcomer.close();
+});
+
 test("[M13] own newer changesets come back to a disk of the older app, and are merged after its upgrade", async () => {
   const modern = await openReplica(1, { schema: ANIMALS_3 });
   await modern.exec("INSERT INTO animal (id, name, tame) VALUES ('a', 'x', 1), ('b', 'x', 1)");
@@ -360,19 +409,19 @@ test("[M13] own newer changesets come back to a disk of the older app, and are m
   await peer.close();
 });
 
-/** Statements that it takes to park a history of two authors of version 3, and to merge it after the upgrade. */
-async function statementsFor(changesets: readonly VerifiedChangeset[]): Promise<number> {
+/** The database of replica 1, and how many statements its transactions prepare. */
+async function openCounted() {
   const wasm = await compileSqliteInNode();
   const storage = createMemoryStorage();
   await (await openReplica(1, { storage })).close();
   const signer = await signerOf(1);
   const identity = async () => ({ secret: secretOf(1), signer });
   const { file } = await openDatabaseFile(storage, wasm, identity);
-  let statements = 0;
+  const prepared: string[] = [];
   const counting = (engine: Engine): Engine => ({
     ...engine,
     prepare: (sql) => {
-      statements++;
+      prepared.push(sql);
       return engine.prepare(sql);
     },
   });
@@ -380,19 +429,45 @@ async function statementsFor(changesets: readonly VerifiedChangeset[]): Promise<
     ...file,
     transact: (work) => file.transact((engine) => work(counting(engine))),
   };
-  const open = async (schema: Schema): Promise<ReplicaState> => {
-    const checked = await checkSchema(schema, wasm);
-    await file.transact((engine) => installSchema(engine, checked));
-    return createReplicaState(counted, signer, checked, testClock);
+  return {
+    file,
+    prepared,
+    open: async (schema: Schema): Promise<ReplicaState> => {
+      const checked = await checkSchema(schema, wasm);
+      await file.transact((engine) => installSchema(engine, checked));
+      return createReplicaState(counted, signer, checked, testClock);
+    },
   };
+}
+
+/** Statements that it takes to park a history of version 3, and to merge it after the upgrade. */
+async function statementsFor(changesets: readonly VerifiedChangeset[]): Promise<number> {
+  const { file, prepared, open } = await openCounted();
   const parking = await open(ANIMALS);
   for (const changeset of changesets) await appendSome(parking, [changeset], 0);
   const merging = await open(ANIMALS_3);
   for (let more = true; more;) ({ more } = await appendSome(merging, [], 0));
   expect(storedRows(file.engine(), "SELECT DISTINCT state FROM rowmesh_log")).toEqual([[2n]]);
   await file.close();
-  return statements;
+  return prepared.length;
 }
+
+test("[M3] what is parked is not read again when a gap behind it closes", async () => {
+  const { file, prepared, open } = await openCounted();
+  const chain = [await forge(70, payloadOf([], 2))];
+  for (let version = 2; version <= 9; version++) {
+    const previousHash = chain.at(-1)?.headerHash as HeaderHash;
+    chain.push(await forge(70, payloadOf([]), { version, previousHash }));
+  }
+  const state = await open(ANIMALS);
+  // 1, 3, 2, 5, 4, …
+  const order = chain.map((_, at) => chain[at === 0 ? 0 : at % 2 === 1 ? at + 1 : at - 1]);
+  for (const changeset of order) await appendSome(state, [changeset as VerifiedChangeset], 0);
+  expect(logCounts(state)).toMatchObject({ held: 0, parked: 9 });
+  // The one that each gap had kept waiting.
+  expect(prepared.filter((sql) => sql.startsWith("SELECT id, state")).length).toBe(4);
+  await file.close();
+});
 
 test("[M13] an upgrade merges a long parked history at a cost of its length", async () => {
   const [one, other] = await Promise.all(

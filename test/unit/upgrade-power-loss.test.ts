@@ -39,16 +39,40 @@ async function devicesOf({ storage }: SimulatedDisk): Promise<readonly FileDevic
   return [database, journal];
 }
 
+async function diskWith(files: readonly Uint8Array[], seed: number): Promise<SimulatedDisk> {
+  const disk = createSimulatedDisk(createSeededRandom(seed).below);
+  for (const [at, device] of (await devicesOf(disk)).entries()) {
+    device.write(files[at] as Uint8Array, 0);
+    device.flush();
+  }
+  return disk;
+}
+
+test("[M13] an upgrade without room fails, and works once there is", async () => {
+  const disk = await diskWith(await upgradableFile(), 1);
+  let failures = 0;
+  for (const free of [0, 4, 16, 64, 256].map((blocks) => blocks * 4096)) {
+    disk.setFree(free);
+    const opened = await open(disk, ANIMALS_3).catch((error: unknown) => {
+      if (!isMeshError(error, "ERR_STORAGE_FULL")) throw error;
+      return null;
+    });
+    if (opened === null) failures++;
+    await opened?.close();
+  }
+  expect(failures).toBeGreaterThan(1);
+  disk.setFree(null);
+  const db = await open(disk, ANIMALS_3);
+  expect(await db.query("SELECT colour FROM tag")).toEqual([{ colour: "red" }]);
+  await db.close();
+}, 60_000);
+
 test("[M13] the power may go at any moment of an upgrade", async () => {
   const files = await upgradableFile();
   const found = { old: 0, upgraded: 0 };
   let operations = 0;
   for (let whole = false; !whole; operations += 3) {
-    const disk = createSimulatedDisk(createSeededRandom(operations).below);
-    for (const [at, device] of (await devicesOf(disk)).entries()) {
-      device.write(files[at] as Uint8Array, 0);
-      device.flush();
-    }
+    const disk = await diskWith(files, operations);
     disk.losePowerAfter(operations);
     try {
       const db = await open(disk, ANIMALS_3);
