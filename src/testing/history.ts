@@ -282,7 +282,7 @@ async function makePeace(stage: Stage): Promise<void> {
     if (database !== null) healDisk(database);
     if (node.isHanging()) continue;
     if (stage.faults.has("upgrades") && database !== null) {
-      if (node.isUp()) await node.kill();
+      if (!node.isOff()) await node.kill();
       database.install(lastRelease);
     }
     if (node.isOff()) await node.start();
