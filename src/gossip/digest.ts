@@ -142,7 +142,6 @@ export const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly Au
   return [main, ...(vector.branches.get(main) ?? [])];
 };
 
-
 /** An entry that claims nothing counts as absent. */
 const isEmpty = (entry: VectorEntry): boolean =>
   entry.head === 0 && entry.floor === 0 && entry.beyond.length === 0;

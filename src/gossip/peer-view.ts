@@ -66,7 +66,6 @@ export interface PeerView {
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
 
-
 export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
   const differences = new Map<AuthorStream, Difference>();

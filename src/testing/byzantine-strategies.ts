@@ -58,13 +58,19 @@ export interface Strategy {
 
 const invented = (random: Random): SiteId => siteId(random.bytes(16));
 
-const claim = (site: SiteId, head: number, random: Random): VectorEntry => ({
+const claim = (
+  site: SiteId,
+  head: number,
+  random: Random,
+  changes: Partial<VectorEntry> = {},
+): VectorEntry => ({
   site,
   stream: "data",
   floor: 0,
   head,
   headHash: toHex(random.bytes(16)),
   beyond: [],
+  ...changes,
 });
 
 const bySite = (a: VectorEntry, b: VectorEntry): number => (a.site < b.site ? -1 : 1);
@@ -141,12 +147,7 @@ export const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
         { kind: "checkpoint" },
         { dependencies: [{ site, version: 7, hashPrefix: random.bytes(8) }] },
       ] as const) {
-        await wares.sign(
-          await wares.author(),
-          Uint8Array.from([...plain, ...[]]),
-          "nothing",
-          changes,
-        );
+        await wares.sign(await wares.author(), plain.slice(), "nothing", changes);
       }
     },
   },
@@ -226,12 +227,9 @@ export const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
       const unknown = Array.from({ length: 300 }, () =>
         claim(invented(random), VERSION_MAX, random),
       );
-      const branches = known.slice(0, 3).map((entry) => ({
-        ...entry,
-        branch: toHex(random.bytes(16)),
-        head: 9,
-        floor: 1,
-      }));
+      const branches = known
+        .slice(0, 3)
+        .map(({ site }) => claim(site, 9, random, { branch: toHex(random.bytes(16)), floor: 1 }));
       const entries = [...known, ...unknown, ...branches].sort(bySite);
       victim.say({ type: "vector", part: victim.age % 12 === 1 ? "first" : "more", entries });
     },

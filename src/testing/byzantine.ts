@@ -92,7 +92,7 @@ export async function createByzantinePeer(options: ByzantineOptions): Promise<By
   const scene = { random, wares, overheard, broadcast };
   for (const strategy of strategies) await strategy.prepare?.(scene);
 
-  function bytes(link: LinkTo, frame: Uint8Array): void {
+  function put(link: LinkTo, frame: Uint8Array): void {
     if (network === null || link.underWay >= UNDER_WAY_MAX || frame.length > FRAME_BYTES_MAX)
       return;
     counts.framesSent += 1;
@@ -103,12 +103,12 @@ export async function createByzantinePeer(options: ByzantineOptions): Promise<By
     });
   }
 
-  const say = (link: LinkTo, message: Message): void => bytes(link, encodeMessage(message));
+  const say = (link: LinkTo, message: Message): void => put(link, encodeMessage(message));
 
   const victimOf = (link: LinkTo) => ({
     ...link,
     say: (message: Message) => say(link, message),
-    bytes: (frame: Uint8Array) => bytes(link, frame),
+    bytes: (frame: Uint8Array) => put(link, frame),
   });
 
   function peerUp(peer: PeerId): void {

@@ -25,13 +25,13 @@ test.each(STRATEGY_NAMES.map((name, i) => [name, i] as const))(
   async (name, i) => {
     const { counts, penalised } = await runHostileHistory(1_000 + i, [name]);
     expect(penalised.every((peer) => peer === "evil")).toBe(true);
-    if (DROPPED.has(name)) expect(counts.drops).toBeGreaterThan(0);
+    expect(counts.drops).toBeGreaterThanOrEqual(DROPPED.has(name) ? 1 : 0);
     expect(counts.bytesHeard).toBeLessThanOrEqual(64_000_000);
   },
   60_000,
 );
 
-test.each(seeds(20))(
+test.each(seeds(8))(
   "[AE17] honest peers agree in spite of several strategies at once: seed %i",
   async (seed) => {
     const { penalised } = await runHostileHistory(seed, null);
@@ -39,4 +39,3 @@ test.each(seeds(20))(
   },
   60_000,
 );
-
