@@ -40,8 +40,9 @@ export interface RunningReplica extends ReplicaStore {
 export interface DatabaseParts {
   readonly disk: SimulatedDisk;
   readonly ledger: Ledger;
-  /** The release of the app it runs from its next start on: an index of `schemas`. */
+  /** The release of the app it runs from its next start on, an index of `schemas`: never an older one. */
   readonly install: (release: number) => void;
+  readonly release: () => number;
   /** The schema it runs, or ran last. */
   readonly schema: () => Schema;
   /** Of the life it leads now; null before the first. */
@@ -111,8 +112,9 @@ export async function createDatabaseDevice(
       disk,
       ledger,
       install: (next) => {
-        release = next;
+        release = Math.max(release, next);
       },
+      release: () => release,
       schema: () => schemas[release] ?? schemas[0],
       replica: () => replica,
       db: () => db,

@@ -346,8 +346,10 @@ function planCopy(stage: Stage): void {
   const { from, to } = cast.copied;
   releases.mayFork(from.device.site);
   world.at(random.below(untilMs / 2), () => {
-    const image = from.device.database?.disk.copy();
-    if (image !== undefined) to.device.database?.disk.restore(image);
+    const [original, copy] = databasesOf([from, to]);
+    if (original === undefined || copy === undefined) return;
+    copy.disk.restore(original.disk.copy());
+    copy.install(original.release());
     startAgain(stage, to, random.below(3_000));
   });
 }

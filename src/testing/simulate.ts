@@ -49,18 +49,13 @@ export class SimulationError extends Error {
   }
 }
 
-/** What makes one key sign two contents under one version is left out unless asked for. */
-const UNLESS_FORKED: readonly Fault[] = FAULTS.filter(
-  (fault) => fault !== "backups" && fault !== "copies",
-);
-
 /**
  * Runs one history of whole devices: their databases, signatures and replication are the real ones,
  * on simulated disks, clocks and links, in this process.
  * @throws SimulationError
  */
 export async function simulate(options: SimulateOptions): Promise<SimReport> {
-  const { seed, peers, faults = UNLESS_FORKED } = options;
+  const { seed, peers, faults = FAULTS } = options;
   const createFleet = (count: number, random: Random) =>
     createDatabaseFleet(options, count, random);
   return simulateFleet({ seed, faults, createFleet, ...(peers === undefined ? {} : { peers }) });
