@@ -180,7 +180,9 @@ function createReplicaDatabase(
     findHash: (site, stream, version, hashPrefix) => {
       if (!file.usable()) return null;
       const chain = state.chains.find(site, stream, version, hashPrefix);
-      return chain === undefined ? null : readHash(file.engine(), chain, version);
+      // What peers hold of our own and we have not released is for `restoreOwn` to see.
+      const isReleased = chain !== state.chains.own() || version <= state.released.head;
+      return chain === undefined || !isReleased ? null : readHash(file.engine(), chain, version);
     },
     authorOf: (site) => state.chains.authorOf(site),
     append: async (changesets) => {

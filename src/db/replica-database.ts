@@ -51,7 +51,7 @@ export interface DatabaseChange extends ReplicaChange {
 }
 
 /** What waits for a schema version that this replica does not have. */
-export interface NewerSchema {
+interface NewerSchema {
   readonly version: number;
   /** Those that follow of the same authors are counted too, whatever they name. */
   readonly changesets: number;

@@ -94,18 +94,26 @@ async function restoreInTransaction(
   changesets: readonly VerifiedChangeset[],
 ): Promise<readonly (IngestOutcome | null)[]> {
   const own = ownChain(state, engine);
+  releaseKnown(state, engine, own, changesets);
   const restored: VerifiedChangeset[] = [];
   const outcomes: (IngestOutcome | null)[] = [];
   let base = state.released;
-  for (const changeset of changesets) {
+  // Ascending, so that none is left for a branch that follows another one of them.
+  const ascending = [...changesets.entries()].sort(
+    ([, a], [, b]) => a.header.version - b.header.version,
+  );
+  for (const [at, changeset] of ascending) {
     const outcome = judgeOwn(state, engine, own, base, changeset);
-    outcomes.push(outcome);
+    outcomes[at] = outcome;
     if (outcome?.verdict !== "held") continue;
     restored.push(changeset);
     base = { head: changeset.header.version, headHash: changeset.headerHash };
   }
   const [first] = restored;
-  if (first === undefined) return outcomes;
+  if (first === undefined) {
+    state.chains.save(engine);
+    return outcomes;
+  }
   const settled =
     own.settled <= state.released.head
       ? { head: own.settled, headHash: own.settledHash }
@@ -120,6 +128,30 @@ async function restoreInTransaction(
   release(state, own, base);
   state.chains.save(engine);
   return outcomes;
+}
+
+/**
+ * What comes back although it was never released, or is followed by what comes, was released by a
+ * copy of this file: it keeps its signature.
+ */
+function releaseKnown(
+  state: ReplicaState,
+  engine: Engine,
+  own: Chain,
+  changesets: readonly VerifiedChangeset[],
+): void {
+  let known: OwnHead = state.released;
+  for (const { header, headerHash, previousHash } of changesets) {
+    if (header.stream !== "data") continue;
+    for (const [head, hash] of [
+      [header.version, headerHash],
+      [header.version - 1, previousHash],
+    ] as const) {
+      if (head <= known.head || head > own.head) continue;
+      if (readHash(engine, own, head) === hash) known = { head, headHash: hash };
+    }
+  }
+  if (known !== state.released) release(state, own, known);
 }
 
 /** "held" when it continues `base`; null when it does not: a copy of this key wrote it. */
