@@ -78,8 +78,6 @@ function moveToBranch(
   chain.listed = Math.min(base.head, chain.listed);
   chain.released = Math.min(base.head, chain.released);
   if (isOwn) {
-    // A copy of this file released what was not released here.
-    if (state.released.head < base.head) state.released = base;
     state.chains.moveOwn(branch);
     writeMeta(engine, "own", BigInt(branch.author));
   }

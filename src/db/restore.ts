@@ -7,7 +7,7 @@
  */
 
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
-import { fromHex, type HeaderHash, type MeshId } from "../protocol/ids.ts";
+import { fromHex, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
@@ -106,19 +106,21 @@ async function restoreInTransaction(
   changesets: readonly VerifiedChangeset[],
 ): Promise<readonly (IngestOutcome | null)[]> {
   const own = ownChain(state, engine);
+  releaseKnown(state, engine, own, changesets);
   const restored: VerifiedChangeset[] = [];
   const outcomes: (IngestOutcome | null)[] = [];
-  let known = state.released;
-  let base = known;
-  for (const changeset of changesets) {
-    if (restored.length === 0) base = known = knownOf(state, engine, own, known, changeset);
+  let base = state.released;
+  // Ascending, so that none is left for a branch that follows another one of them.
+  const ascending = [...changesets.entries()].sort(
+    ([, a], [, b]) => a.header.version - b.header.version,
+  );
+  for (const [at, changeset] of ascending) {
     const outcome = judgeOwn(state, engine, own, base, changeset);
-    outcomes.push(outcome);
+    outcomes[at] = outcome;
     if (outcome?.verdict !== "held") continue;
     restored.push(changeset);
     base = { head: changeset.header.version, headHash: changeset.headerHash };
   }
-  if (known.head > state.released.head) release(state, own, known);
   const [first] = restored;
   if (first === undefined) {
     state.chains.save(engine);
@@ -127,9 +129,12 @@ async function restoreInTransaction(
   // A disk is not rewound while it is in use.
   if (state.hasOffered) state.isElsewhere = true;
   const settled =
-    own.settled <= known.head ? { head: own.settled, headHash: own.settledHash } : known;
+    own.settled <= state.released.head
+      ? { head: own.settled, headHash: own.settledHash }
+      : state.released;
   const { mesh } = first;
-  const head = await resign(state, engine, { from: own, after: known.head, to: own, base, mesh });
+  const after = state.released.head;
+  const head = await resign(state, engine, { from: own, after, to: own, base, mesh });
   for (const changeset of restored) {
     insertEntry(engine, own, changeset, { state: "held", code: null, merged: null });
   }
@@ -142,22 +147,27 @@ async function restoreInTransaction(
 }
 
 /**
- * What others hold of the own log as it is here: a copy of this file, or this one before its disk was
- * rewound, released what counts as unreleased here, when it comes back or has a successor.
+ * What comes back although it was never released, or is followed by what comes, was released by a
+ * copy of this file: it keeps its signature.
  */
-function knownOf(
+function releaseKnown(
   state: ReplicaState,
   engine: Engine,
   own: Chain,
-  known: OwnHead,
-  { header: { stream, version }, headerHash, previousHash, mesh }: VerifiedChangeset,
-): OwnHead {
-  if (stream !== "data" || mesh !== state.mesh?.id) return known;
-  const isHere = (head: number, hash: HeaderHash): boolean =>
-    head > known.head && head <= own.head && readHash(engine, own, head) === hash;
-  if (isHere(version, headerHash)) return { head: version, headHash: headerHash };
-  if (isHere(version - 1, previousHash)) return { head: version - 1, headHash: previousHash };
-  return known;
+  changesets: readonly VerifiedChangeset[],
+): void {
+  let known: OwnHead = state.released;
+  for (const { header, headerHash, previousHash } of changesets) {
+    if (header.stream !== "data") continue;
+    for (const [head, hash] of [
+      [header.version, headerHash],
+      [header.version - 1, previousHash],
+    ] as const) {
+      if (head <= known.head || head > own.head) continue;
+      if (readHash(engine, own, head) === hash) known = { head, headHash: hash };
+    }
+  }
+  if (known !== state.released) release(state, own, known);
 }
 
 /** "held" when it continues `base`; null when it does not: a copy of this key wrote it. */

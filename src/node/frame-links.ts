@@ -18,6 +18,7 @@ import type { Connection, Libp2p, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
+import { IDLE_CONNECTION_MS } from "../protocol/limits.ts";
 import type { Clock, LinkKind, NetworkPeer } from "../seams.ts";
 import { createFrameStream, type FrameStream, type FrameStreamEnd } from "./frame-stream.ts";
 import { isDirect, linkKindOf } from "./link-kind.ts";
@@ -74,6 +75,8 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
   const opening = new Set<PeerId>();
   const retries = new Map<PeerId, Retry>();
   const orphans = new Map<Connection, number>();
+  /** Connections to peers without a link, and since when. */
+  let idle: ReadonlyMap<Connection, number> = new Map();
   const stopping = new AbortController();
 
   function adopt(stream: Stream, connection: Connection): void {
@@ -149,10 +152,21 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
     return link.connection === connection || nowMs - link.sinceMs < SHORT_MS;
   }
 
+  /** Who connects and opens no stream takes the place of somebody else. */
+  function abortIdle(nowMs: number): void {
+    const connections = newestFirst(libp2p.getConnections());
+    const waiting = connections.filter(({ remotePeer }) => !links.has(remotePeer.toString()));
+    idle = new Map(waiting.map((each) => [each, idle.get(each) ?? nowMs]));
+    for (const [connection, sinceMs] of idle) {
+      if (nowMs - sinceMs >= IDLE_CONNECTION_MS) connection.abort(new Error("no stream"));
+    }
+  }
+
   function open(): void {
     if (stopping.signal.aborted) return;
     const nowMs = clock.nowMs();
     abortOrphans(nowMs);
+    abortIdle(nowMs);
     const seen = new Set<PeerId>();
     for (const connection of newestFirst(libp2p.getConnections())) {
       const peer = connection.remotePeer.toString();
