@@ -20,6 +20,7 @@ export interface ChangeEvent {
   readonly siteId: SiteId;
   readonly version: number;
   readonly headerHash: HeaderHash;
+  /** Signed with a key of this profile, also with one it has no more. */
   readonly local: boolean;
   /** The author's clock, for people only. */
   readonly wallClockMs: number;
@@ -33,7 +34,7 @@ export interface EventsOptions {
 }
 
 export interface EventsHost {
-  readonly own: SiteId;
+  readonly ownSites: () => readonly SiteId[];
   readonly schema: AppSchema | null;
   readonly read: <T>(run: (engine: Engine) => T) => Promise<T>;
   /** Calls back once, after the next commit or when the database closes. */
@@ -102,7 +103,7 @@ function readEvents(engine: Engine, host: EventsHost, since: number): ChangeEven
       siteId: header.site,
       version: header.version,
       headerHash,
-      local: header.site === host.own,
+      local: host.ownSites().includes(header.site),
       wallClockMs,
       tables: [...rowsByTable].map(([table, rows]) => ({
         table: host.schema?.tables[table]?.name ?? String(table),

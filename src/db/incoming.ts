@@ -1,7 +1,7 @@
 /**
  * Large changesets on their way here: an outline is kept first, then every chunk as it arrives, so
  * that a cut or a restart costs what was not committed. When all chunks are here the changeset goes
- * the way of any other, and its chunks stay where they are (docs/PROTOCOL.md, rules L13 to L15).
+ * the way of any other, and its chunks stay where they are (docs/PROTOCOL.md, rules L15 to L17).
  *
  * @module
  */

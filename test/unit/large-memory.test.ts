@@ -69,7 +69,7 @@ function metered(storage: Storage, sample: () => void): Storage {
   };
 }
 
-test("[L16] 100,000 rows × 5 columns are written, served, received and merged in less than twice their bytes", async () => {
+test("[L18] 100,000 rows × 5 columns are written, served, received and merged in less than twice their bytes", async () => {
   const meter = createMeter();
   const open = async (author: number): Promise<ReplicaDatabase> => {
     const storage = await openDirectoryStorage(temporaryDirectory());

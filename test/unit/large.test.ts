@@ -45,7 +45,7 @@ const outlineBy = async (author: number, fill: number): Promise<IngestItem> => {
 };
 
 describe("arriving", () => {
-  test("[L13] chunks in any order and grouping, from several holders, give the transaction at once", async () => {
+  test("[L15] chunks in any order and grouping, from several holders, give the transaction at once", async () => {
     const alice = await open(1);
     await writeRows(alice, 4_000);
     const bob = await open(2);
@@ -86,7 +86,7 @@ describe("arriving", () => {
     expect(await dave.stateHash()).toBe(await alice.stateHash());
   });
 
-  test("[L13] what was committed before an end at any point is not asked for again", async () => {
+  test("[L15] what was committed before an end at any point is not asked for again", async () => {
     const alice = await open(1);
     await writeRows(alice, 3_000);
     const [bytes = new Uint8Array()] = await outlinesOf(alice);
@@ -110,7 +110,7 @@ describe("arriving", () => {
     expect(await carol.stateHash()).toBe(await alice.stateHash());
   });
 
-  test("[L13] a whole run, as streams carry it, ends what was half received", async () => {
+  test("[L15] a whole run, as streams carry it, ends what was half received", async () => {
     const alice = await open(1);
     await writeRows(alice, 2_000);
     const carol = await open(3);
@@ -127,7 +127,7 @@ describe("arriving", () => {
     expect(await carol.stateHash()).toBe(await alice.stateHash());
   });
 
-  test("[L13] beyond a gap, and of a rewound own log, it finds its place", async () => {
+  test("[L15] beyond a gap, and of a rewound own log, it finds its place", async () => {
     const storage = createMemoryStorage();
     const alice = await openReplica(1, { storage });
     await alice.exec("INSERT INTO animal (id) VALUES ('first')");
@@ -159,7 +159,7 @@ describe("arriving", () => {
     await alice.close();
   });
 
-  test("[L14] a chunk or an outline that is not what was signed is refused and not kept", async () => {
+  test("[L16] a chunk or an outline that is not what was signed is refused and not kept", async () => {
     const alice = await open(1);
     await writeRows(alice, 2_000);
     const carol = await open(3);
@@ -190,7 +190,7 @@ describe("arriving", () => {
     expect(left).toEqual(indexesOf(incoming).filter((index) => index !== 1));
   });
 
-  test("[L15] authors that sign and never deliver hold so many places, and give way when they stall", async () => {
+  test("[L17] authors that sign and never deliver hold so many places, and give way when they stall", async () => {
     const carol = await open(3);
     const queue = queueOf(carol);
     const ofOne: string[] = [];

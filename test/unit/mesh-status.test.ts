@@ -46,6 +46,7 @@ const statusWith = (
         void: 0,
         refusedByCode: new Map(),
         forks: [],
+        formerKeys: [],
         ...counts,
       },
       incoming,
