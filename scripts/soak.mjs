@@ -105,7 +105,7 @@ async function runLane(parts) {
     const tookMs = performance.now() - beginMs;
     spentMs.set(part, spentMs.get(part) + tookMs);
     say(`${part.name}, ${Math.round(tookMs / 1000)} s: ${progress()}`);
-    for (const failure of failures) say(`FAILED ${failure}`);
+    for (const failure of failures) say(`FAILED ${failure.split("\n", 1)[0]}`);
     counted.failedTests += failures.length;
     // What fails again and again would never have its least amount.
     if (failures.length > 0 && !part.isDone()) return;
