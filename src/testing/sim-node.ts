@@ -20,6 +20,10 @@ import type { World } from "./world.ts";
 /** A replica that runs, whatever it is made of. */
 export interface SimReplica {
   readonly store: ReplicaStore;
+  /** Of the key in use; left out: the device's, for ever. */
+  readonly site?: () => SiteId;
+  /** Called when another key was taken. */
+  readonly onNewKey?: (listener: () => void) => void;
   /** One local transaction. */
   readonly write: () => Promise<void>;
   /** Equal on replicas that hold the same rows. */
@@ -92,6 +96,8 @@ export interface SimNodeOptions {
   readonly mesh: MeshId;
   /** Sees what every device took in and found authentic. */
   readonly onIngest?: (items: readonly IngestItem[]) => void;
+  /** Called when it is back on the network with another key, without links. */
+  readonly onRelinked?: () => void;
 }
 
 /** Unanswered wants one peer may have of us: `WANTS_KNOWN_MAX`. */
@@ -147,6 +153,20 @@ export function createSimNode(options: SimNodeOptions): SimNode {
     const opened = await world.busy(untilOver(now, device.open(now, clock)));
     if (opened === undefined || life !== now) return;
     replica = opened;
+    opened.onNewKey?.(() => void world.busy(untilOver(now, relink(now, opened))));
+    await link(now, opened);
+  }
+
+  /** As `src/node/mesh.ts` does: the peer id is made of the key. */
+  async function relink(now: Life, opened: SimReplica): Promise<void> {
+    await running?.stop();
+    if (life !== now) return;
+    net.crash(device.id);
+    await link(now, opened);
+    if (life === now) options.onRelinked?.();
+  }
+
+  async function link(now: Life, opened: SimReplica): Promise<void> {
     const isAwake = () => life === now && hanging !== "all";
     const started = await drive({
       network: networkOf(net.join(device.id), now),
@@ -155,7 +175,7 @@ export function createSimNode(options: SimNodeOptions): SimNode {
       timers: { after: (ms, run) => world.timers.after(ms, () => isAwake() && now.heard(run)) },
       random,
       mesh,
-      site: device.site,
+      site: opened.site?.() ?? device.site,
       role: "device",
       name: device.id,
       roundMs: ROUND_MS,
