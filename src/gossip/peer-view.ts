@@ -183,24 +183,6 @@ export function createPeerView(ours: DigestedVector): PeerView {
     }
     // Branches tell about the chains beside them: only when all are there.
     suspect(keys);
-<<<<<<< HEAD
-    compareAll(keys, ours);
-  }
-
-  /**
-   * Of an author with branches a claim may change what it lacks of any chain of ours, and a change
-   * of ours what we lack of any of its chains: these are compared too, once each.
-   */
-  function compareAll(keys: Iterable<AuthorStream>, beside: DigestedVector): void {
-    const mains = new Set<AuthorStream>();
-    const compared = new Set<AuthorStream>();
-    for (const key of keys) {
-      compared.add(key);
-      if (isForked(key)) mains.add(mainOf(key));
-    }
-    for (const main of mains) for (const key of chainsOf(beside, main)) compared.add(key);
-    for (const key of compared) compare(key);
-=======
     return looked + compareAll(keys);
   }
 
@@ -232,7 +214,6 @@ export function createPeerView(ours: DigestedVector): PeerView {
       for (const each of all) compare(each);
     }
     return count;
->>>>>>> main
   }
 
   return {
@@ -249,12 +230,8 @@ export function createPeerView(ours: DigestedVector): PeerView {
       for (const key of differences.keys()) compare(key);
     },
     oursChanged: (keys) => {
-<<<<<<< HEAD
-      if (known) compareAll(keys, theirs);
-=======
       for (const key of keys) news.delete(key);
       if (known) compareAll(keys);
->>>>>>> main
     },
     digest: theirs.digest,
     lacking: () => lacking,
@@ -285,7 +262,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
     recheck: () => {
       if (weLack > 0) return;
       suspect(forks);
-      compareAll([...again.keys()], theirs);
+      compareAll([...again.keys()]);
     },
     missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
