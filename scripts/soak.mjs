@@ -106,7 +106,6 @@ async function runLane(parts) {
     spentMs.set(part, spentMs.get(part) + tookMs);
     say(`${part.name}, ${Math.round(tookMs / 1000)} s: ${progress()}`);
     for (const failure of failures) say(`FAILED ${failure.split("\n", 1)[0]}`);
-    counted.failedTests += failures.length;
     // What fails again and again would never have its least amount.
     if (failures.length > 0 && !part.isDone()) return;
   }
@@ -157,7 +156,10 @@ async function simulate() {
   const range = ["--seeds", String(seedsRun), "--first", String(first), "--workers", "1"];
   const lines = await run(["scripts/sim.mjs", ...range, "--json"], {});
   const told = parsed(lines.at(-1) ?? "");
-  if (told === null) return [`simulation from seed ${first}: no report`];
+  if (told === null) {
+    counted.failedTests++;
+    return [`simulation from seed ${first}: no report`];
+  }
   counted.seeds += told.passed + told.failed;
   counted.diverged += told.failed;
   const msPerSeed = (performance.now() - beginMs) / seedsRun;
@@ -173,13 +175,19 @@ async function runTests(args, env) {
   const output = ["--reporter=json", `--outputFile=${path}`];
   await run(["node_modules/vitest/vitest.mjs", "run", ...args, ...output], env);
   const result = parsed(read(path));
-  if (result === null) return { passed: 0, failures: [`${args[0]}: no report`] };
+  if (result === null) {
+    counted.failedTests++;
+    return { passed: 0, failures: [`${args[0]}: no report`] };
+  }
   const failures = result.testResults.flatMap(({ status, message, assertionResults }) => {
     const failed = assertionResults.filter((each) => each.status === "failed");
     // A file that does not even load has no tests.
     if (failed.length === 0) return status === "failed" ? [`${args[0]}: ${message}`] : [];
     return failed.map(({ title, failureMessages }) => `${title}: ${failureMessages[0]}`);
   });
+  // An error that no test waited for fails the run alone.
+  if (!result.success && failures.length === 0) failures.push(`${args[0]}: an unhandled error`);
+  counted.failedTests += failures.length;
   return { passed: result.numPassedTests, failures };
 }
 
