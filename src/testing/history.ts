@@ -138,6 +138,7 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     cast: drawCast(originals, copy, faults, random),
     lastRelease: fleet.releases - 1,
     isApart: false,
+    isPeace: false,
   };
 
   async function agree(alive: readonly SimNode[], withinMs: number): Promise<number> {
@@ -273,6 +274,7 @@ function topology(
 /** No more faults, everybody up, on the latest release, and linked. */
 async function makePeace(stage: Stage): Promise<void> {
   const { nodes, world, net, random, lastRelease } = stage;
+  stage.isPeace = true;
   net.faults({ lossPercent: 0, doublePercent: 0, delayMs: 20 });
   await world.rest();
   for (const node of nodes) {
