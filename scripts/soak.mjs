@@ -78,7 +78,7 @@ const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
     { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
-    { name: "flood", isDone: () => flooded() >= options.flood, run: flood },
+    { name: "flood", isDone: () => flooded() >= options.flood, run: pushMany },
   ],
   [
     { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
@@ -152,7 +152,7 @@ async function feed() {
 }
 
 /** One peer pushes so many changesets; the test compares the memory they took. */
-async function flood() {
+async function pushMany() {
   const path = newFile();
   const { failures } = await runTests(["test/unit/flood.test.ts"], {
     FLOOD_CHANGESETS: String(options.flood),

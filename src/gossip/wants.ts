@@ -12,7 +12,7 @@
 
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
-import { WANT_BYTES_MAX, WANT_RANGES_MAX } from "../protocol/limits.ts";
+import { NEW_AUTHORS_CLAIMED_MAX, WANT_BYTES_MAX, WANT_RANGES_MAX } from "../protocol/limits.ts";
 import type { PartMessage, WantMessage } from "../protocol/messages.ts";
 import {
   type AuthorStream,
@@ -34,6 +34,8 @@ const LEASE_MS = 5_000;
 const LEASE_BYTES_PER_MS = 8;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
+/** Chains of one peer whose failures are remembered: as many as it may claim that we do not know. */
+const BACKOFFS_MAX = NEW_AUTHORS_CLAIMED_MAX;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
 /** Streams looked at for one want; the rest has its turn next time. */
@@ -102,7 +104,12 @@ export function createWants(options: WantsOptions): Wants {
     (backoffByKey.get(key)?.untilMs ?? 0) > nowMs;
 
   function backOff(key: AuthorStream, nowMs: number): void {
-    backoffByKey.set(key, longer(backoffByKey.get(key), nowMs));
+    const backoff = longer(backoffByKey.get(key), nowMs);
+    backoffByKey.delete(key);
+    backoffByKey.set(key, backoff);
+    const [oldest] = backoffByKey.keys();
+    // A peer may claim other authors each time.
+    if (backoffByKey.size > BACKOFFS_MAX && oldest !== undefined) backoffByKey.delete(oldest);
   }
 
   function next(filter: (key: AuthorStream) => boolean, nowMs: number): WantMessage | null {
