@@ -19,6 +19,7 @@ Kills replicas, feeds every decoder hostile bytes, simulates meshes with faults,
   --kills N     at least so many kills of each: a Node replica that writes, one that merges, replicas
                 on OPFS and IndexedDB (default 50)
   --inputs N    at least so many hostile inputs (default 10000000)
+  --flood N     one peer pushes so many changesets (default 100000; a million is fine)
   --seed N      the first seed of everything (default: the clock's seconds)
   --json        end with one line of JSON
 
@@ -62,13 +63,22 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 let seed = options.seed;
 let seedsRun = SEEDS_FIRST;
 let filesMade = 0;
-const counted = { kills: [], fuzz: [], seeds: 0, diverged: 0, hubScenarios: 0, failedTests: 0 };
+const counted = {
+  kills: [],
+  fuzz: [],
+  seeds: 0,
+  diverged: 0,
+  hubScenarios: 0,
+  floods: [],
+  failedTests: 0,
+};
 
 /** Two at a time, as on two cores. Each says how much of its least amount is done. */
 const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
     { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
+    { name: "flood", isDone: () => flooded() >= options.flood, run: pushMany },
   ],
   [
     { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
@@ -139,6 +149,21 @@ async function feed() {
   });
   counted.fuzz.push(...linesOf(path));
   return failures;
+}
+
+/** One peer pushes so many changesets; the test compares the memory they took. */
+async function pushMany() {
+  const path = newFile();
+  const { failures } = await runTests(["test/unit/flood.test.ts"], {
+    FLOOD_CHANGESETS: String(options.flood),
+    FLOOD_REPORT: path,
+  });
+  counted.floods.push(...linesOf(path));
+  return failures;
+}
+
+function flooded() {
+  return Math.max(0, ...counted.floods.map(({ changesets }) => changesets));
 }
 
 async function killHubs() {
@@ -254,6 +279,11 @@ function summary() {
     seeds: counted.seeds,
     diverged: counted.diverged,
     hubScenarios: counted.hubScenarios,
+    changesetsPushed: flooded(),
+    pushedMemoryRatio: Math.max(
+      0,
+      ...counted.floods.map((each) => each.peakBytes / each.warmBytes),
+    ),
     failedTests: counted.failedTests,
   };
 }
@@ -316,6 +346,7 @@ function readOptions() {
         minutes: { type: "string", default: "8" },
         kills: { type: "string", default: "50" },
         inputs: { type: "string", default: "10000000" },
+        flood: { type: "string", default: "100000" },
         seed: { type: "string", default: String(Math.floor(Date.now() / 1000)) },
         json: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -330,13 +361,14 @@ function readOptions() {
     process.exit(0);
   }
   const minutes = Number(values.minutes);
-  const [kills, inputs, first] = [values.kills, values.inputs, values.seed].map(Number);
-  const whole = [kills, inputs, first];
+  const { kills: k, inputs: i, flood: f, seed: s } = values;
+  const [kills, inputs, flood, first] = [k, i, f, s].map(Number);
+  const whole = [kills, inputs, flood, first];
   if (!(minutes >= 0) || !whole.every((n) => Number.isSafeInteger(n) && n >= 1)) {
     process.stderr.write(
-      "soak: --minutes is a number, --kills, --inputs and --seed whole ones from 1\n",
+      "soak: --minutes is a number, --kills, --inputs, --flood and --seed whole ones from 1\n",
     );
     process.exit(2);
   }
-  return { minutes, kills, inputs, seed: first, json: values.json };
+  return { minutes, kills, inputs, flood, seed: first, json: values.json };
 }

@@ -1,6 +1,6 @@
 /**
  * Incoming: the large changesets of which the store has the outline and lacks chunks. Their versions
- * are not asked for again; their chunks are, of everybody who claims to hold them (rule AE18).
+ * are not asked for again; their chunks are, of everybody who claims to hold them (rule AE19).
  *
  * @module
  */

@@ -17,6 +17,7 @@ import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import {
   CHUNK_BYTES,
+  NEW_AUTHORS_CLAIMED_MAX,
   WANT_BYTES_MAX,
   WANT_CHUNKS_MAX,
   WANT_RANGES_MAX,
@@ -48,6 +49,8 @@ const LEASE_MS = 5_000;
 const LEASE_BYTES_PER_MS = 8;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
+/** Chains of one peer whose failures are remembered: as many as it may claim that we do not know. */
+const BACKOFFS_MAX = NEW_AUTHORS_CLAIMED_MAX;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
 const CHUNKS_AT_FIRST = 4;
@@ -134,7 +137,12 @@ export function createWants(options: WantsOptions): Wants {
   const backedOff = (key: LeaseKey, nowMs: number) => (backoffByKey.get(key)?.untilMs ?? 0) > nowMs;
 
   function backOff(key: LeaseKey, nowMs: number): void {
-    backoffByKey.set(key, longer(backoffByKey.get(key), nowMs));
+    const backoff = longer(backoffByKey.get(key), nowMs);
+    backoffByKey.delete(key);
+    backoffByKey.set(key, backoff);
+    const [oldest] = backoffByKey.keys();
+    // A peer may claim other authors each time.
+    if (backoffByKey.size > BACKOFFS_MAX && oldest !== undefined) backoffByKey.delete(oldest);
   }
 
   function next(

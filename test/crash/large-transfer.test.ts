@@ -105,7 +105,7 @@ async function open(): Promise<{ hub: Mesh; author: Mesh }> {
   return { hub, author };
 }
 
-test("[AE18] killed at 40 %, a device fetches the rest and not all of it again", async () => {
+test("[AE19] killed at 40 %, a device fetches the rest and not all of it again", async () => {
   const { hub, author } = await open();
   await author.db.exec(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO animal SELECT printf('row-%07d', i), hex(randomblob(24)), i, i / 3.0, NULL FROM n",

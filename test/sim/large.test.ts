@@ -107,7 +107,7 @@ async function agree({ world, nodes }: Room, withinMs = 300_000): Promise<void> 
 }
 
 test.each([1, 2, 3])(
-  "[AE18] cut or ended at any point it goes on where it was: seed %i",
+  "[AE19] cut or ended at any point it goes on where it was: seed %i",
   async (seed) => {
     const room = await createRoom(seed, 2, seed % 2 === 0 ? "on" : "off");
     const { world, net, nodes } = room;
@@ -144,7 +144,7 @@ test.each([1, 2, 3])(
   60_000,
 );
 
-test("[AE18] several who hold it give their share, and no chunk crosses twice", async () => {
+test("[AE19] several who hold it give their share, and no chunk crosses twice", async () => {
   const room = await createRoom(7, 4, "off");
   const { net, nodes } = room;
   try {
@@ -164,7 +164,7 @@ test("[AE18] several who hold it give their share, and no chunk crosses twice", 
 }, 60_000);
 
 test.each(["on", "off"] as const)(
-  "[AE19] what is small overtakes what is large, with gossip %s",
+  "[AE20] what is small overtakes what is large, with gossip %s",
   async (gossip) => {
     const room = await createRoom(8, 3, gossip);
     const { world, net, nodes } = room;

@@ -28,7 +28,7 @@ const wantsOf = (messages: readonly Message[]) => ({
   chunks: only(messages, "wantChunks").flatMap(({ chunks }) => chunks),
 });
 
-test("[AE18] the version of an outline is not asked for again, its chunks are, of everybody once", () => {
+test("[AE19] the version of an outline is not asked for again, its chunks are, of everybody once", () => {
   const machine = createMachine();
   tell(machine, incomingOf(1, 2, 100 * CHUNK_BYTES, 10, 99));
   for (const peer of ["a", "b", "c"]) machine.connect(peer, [entry(1, 3)]);
@@ -45,7 +45,7 @@ test("[AE18] the version of an outline is not asked for again, its chunks are, o
   ]);
 });
 
-test("[AE18] a peer that is gone leaves its chunks to others, and what was kept is not asked for", () => {
+test("[AE19] a peer that is gone leaves its chunks to others, and what was kept is not asked for", () => {
   const machine = createMachine();
   const large = incomingOf(1, 1, 6 * CHUNK_BYTES);
   tell(machine, large);
@@ -69,7 +69,7 @@ test("[AE18] a peer that is gone leaves its chunks to others, and what was kept 
   expect(wantsOf(machine.sent("c")).chunks).toEqual([]);
 });
 
-test("[AE18] who has no chunk of it is asked for the version: it may hold another one", () => {
+test("[AE19] who has no chunk of it is asked for the version: it may hold another one", () => {
   const machine = createMachine();
   tell(machine, incomingOf(1, 1, 6 * CHUNK_BYTES));
   machine.connect("a", [entry(1, 1, "bb")]);
@@ -82,7 +82,7 @@ test("[AE18] who has no chunk of it is asked for the version: it may hold anothe
   expect(wantsOf(machine.sent("a")).versions).toContainEqual(range(1, 1, 1));
 });
 
-test("[AE19] one want is left for versions; a want of chunks keeps pace with the link", () => {
+test("[AE20] one want is left for versions; a want of chunks keeps pace with the link", () => {
   const machine = createMachine();
   const large = incomingOf(1, 1, 900 * CHUNK_BYTES);
   tell(machine, large);
@@ -115,7 +115,7 @@ test("[AE19] one want is left for versions; a want of chunks keeps pace with the
   expect(sizes).toEqual([4, 8, WANT_CHUNKS_MAX, WANT_CHUNKS_MAX, 4, 2]);
 });
 
-test("[AE18] nothing is asked for faster than it is kept", () => {
+test("[AE19] nothing is asked for faster than it is kept", () => {
   const machine = createMachine();
   tell(machine, incomingOf(1, 1, 900 * CHUNK_BYTES));
   machine.connect("a", [entry(1, 1)]);
