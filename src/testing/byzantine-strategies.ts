@@ -23,7 +23,7 @@ import type { Random } from "../seams.ts";
 import { broadcastOf, rowWithClocks, type Wares } from "./byzantine-wares.ts";
 
 /** One victim, as a strategy sees it. */
-export interface Victim {
+interface Victim {
   /** By its hello. */
   readonly site: SiteId | null;
   /** What it claimed last, by author. */
@@ -37,7 +37,7 @@ export interface Victim {
   readonly age: number;
 }
 
-export interface Scene {
+interface Scene {
   readonly random: Random;
   readonly wares: Wares;
   readonly broadcast: (bytes: Uint8Array) => void;

@@ -235,7 +235,9 @@ function planCrashes(stage: Stage): void {
     node.onCrash(() => {
       if (again <= 0) return;
       again -= 1;
-      node.onNextStart(() => node.crashAfter(1 + random.below(80)));
+      node.onNextStart(() => {
+        if (!stage.isPeace) node.crashAfter(1 + random.below(80));
+      });
     });
   }
 }
