@@ -9,7 +9,7 @@ import type { MeshId } from "../protocol/ids.ts";
 import type { Random, ReplicaStore } from "../seams.ts";
 import { type ByzantinePeer, createByzantinePeer } from "./byzantine.ts";
 import { STRATEGY_NAMES, type StrategyName } from "./byzantine-strategies.ts";
-import { bytesNeeded, checkLedger, readLog } from "./checks.ts";
+import { bytesNeeded, checkLedger, checkSigned, readLog } from "./checks.ts";
 import {
   type Cast,
   type Fault,
@@ -171,6 +171,10 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     );
     if (penalty !== undefined) throw new Error(`honest peer blamed: ${JSON.stringify(penalty)}`);
     const log = await readLog(storeOf(alive[0]));
+    const ledgers = nodes.flatMap(({ device: { site, database } }) =>
+      database === null ? [] : [{ site, ledger: database.ledger }],
+    );
+    checkSigned(ledgers, log);
     for (const node of alive) {
       const { device } = node;
       const hasOneHistory = node !== stage.cast.rewound && !isCopied(stage.cast, node);
