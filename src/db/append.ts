@@ -12,7 +12,7 @@ import type { IngestOutcome } from "../seams.ts";
 import { addBeyond, type Chain, isBeyond, takeBeyond } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { dropBeyond, forkChain } from "./forks.ts";
-import { addIncoming, isWhole, settleIncoming } from "./incoming.ts";
+import { addIncoming, isStillHere, isWhole, settleIncoming } from "./incoming.ts";
 import { insertEntry, type LogVerdict, readEntry } from "./log.ts";
 import { countRefusal, type ReplicaState } from "./replica-state.ts";
 import { judgeOwn, releaseKnown } from "./restore.ts";
@@ -180,6 +180,7 @@ function admit(
   const { header, author, previousHash, headerHash } = changeset;
   const place = locate(state, changeset);
   if ("verdict" in place) return { outcome: place, chain: null };
+  if (!isStillHere(state, changeset)) return { outcome: postponed("ERR_BUSY"), chain: null };
   const chain = place.chain ?? state.chains.add(engine, header.site, author, header.stream);
   if (place.type === "beyond") return admitBeyond(state, engine, chain, changeset);
   const base = { head: header.version - 1, headHash: previousHash };

@@ -45,6 +45,12 @@ export interface ArrivedChunk {
 
 export const isWhole = ({ missing }: Incoming): boolean => missing.length === 0;
 
+/** Between two transactions one that is whole may have given way, and its chunks with it. */
+export const isStillHere = (
+  { incoming }: ReplicaState,
+  { headerHash: hash, payload }: ArrivedChangeset,
+): boolean => payload instanceof Uint8Array || incoming.get(hash)?.number === payload.number;
+
 /** As replication is told of it. */
 export const incomingOf = ({ changeset, missing }: Incoming): IncomingChangeset => ({
   site: changeset.header.site,

@@ -11,7 +11,7 @@ import { fromHex, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
-import { settleIncoming } from "./incoming.ts";
+import { isStillHere, settleIncoming } from "./incoming.ts";
 import { insertEntry, readEntry, readHash } from "./log.ts";
 import { release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { type ArrivedChangeset, storePayload } from "./stored-payload.ts";
@@ -128,7 +128,9 @@ async function restoreInTransaction(
     ([, a], [, b]) => a.header.version - b.header.version,
   );
   for (const [at, changeset] of ascending) {
-    const outcome = judgeOwn(state, engine, own, base, changeset);
+    const judged = judgeOwn(state, engine, own, base, changeset);
+    const isGone = judged?.verdict === "held" && !isStillHere(state, changeset);
+    const outcome: IngestOutcome | null = isGone ? { verdict: "later", code: "ERR_BUSY" } : judged;
     outcomes[at] = outcome;
     if (outcome !== null && outcome.verdict !== "held") {
       settleIncoming(state, engine, changeset, outcome);

@@ -37,7 +37,7 @@ interface ChunksAnswer {
 
 type Answer = VersionsAnswer | ChunksAnswer;
 
-export type ServingRead =
+type ServingRead =
   | { readonly type: "read"; readonly range: ChangesetRange; readonly bytesMax: number }
   | { readonly type: "readChunks"; readonly request: ChunkRequest };
 

@@ -55,6 +55,7 @@ export { decodePayload, decodePayloadPrefix, encodePayload } from "./payload.ts"
 export type { SqlRow, SqlValue, StoredValue } from "./values.ts";
 export type {
   AuthorStream,
+  ChainName,
   ChangesetRange,
   VectorEntry,
   VersionRange,

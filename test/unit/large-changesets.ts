@@ -5,7 +5,7 @@ import { decodeOutline } from "../../src/protocol/outline.ts";
 import type { IncomingChangeset, IngestItem, IngestOutcome } from "../../src/seams.ts";
 import { ed25519 } from "../fixtures/replicas.ts";
 
-export const ALL = { stream: "data", first: 1, last: 2 ** 40 } as const;
+const ALL = { stream: "data", first: 1, last: 2 ** 40 } as const;
 
 /** Rows of about 90 bytes in the payload: 750 of them fill a chunk. */
 export const writeRows = (db: ReplicaDatabase, rows: number, name = "row"): Promise<number> =>

@@ -2,10 +2,12 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
+import type { HeaderHash } from "../../src/protocol/ids.ts";
 import {
   CHUNK_BYTES,
   INCOMING_MAX,
   INCOMING_PER_AUTHOR_MAX,
+  INCOMING_STALLED_MS,
   PAYLOAD_BYTES_MAX,
 } from "../../src/protocol/limits.ts";
 import { decodeOutline, encodeOutline } from "../../src/protocol/outline.ts";
@@ -191,7 +193,8 @@ describe("arriving", () => {
   });
 
   test("[L17] authors that sign and never deliver hold so many places, and give way when they stall", async () => {
-    const carol = await open(3);
+    let nowMs = 0;
+    const carol = await open(3, { clock: { nowMs: () => nowMs, wallClockMs: () => 0 } });
     const queue = queueOf(carol);
     const ofOne: string[] = [];
     for (let fill = 0; fill < 4; fill++) {
@@ -209,6 +212,18 @@ describe("arriving", () => {
     expect(await queue.ingest([await outlineBy(300, 1)])).toEqual([
       [{ verdict: "later", code: "ERR_BUSY" }],
     ]);
+    // The oldest grows; of the others the next oldest gives way, and its author may try again.
+    const chunk = new Uint8Array(CHUNK_BYTES);
+    const [oldest, stalled] = carol.incoming();
+    const headerHash = oldest?.headerHash as HeaderHash;
+    nowMs = INCOMING_STALLED_MS;
+    const grown: IngestItem = { type: "chunk", headerHash, index: 0, bytes: chunk };
+    expect(verdictsOf(await queue.ingest([grown]))).toEqual(["incomplete"]);
+    expect(verdictsOf(await queue.ingest([await outlineBy(300, 1)]))).toEqual(["incomplete"]);
+    const kept = carol.incoming().map((each) => each.headerHash);
+    expect(kept.length).toBe(INCOMING_MAX);
+    expect(kept).toContain(headerHash);
+    expect(kept).not.toContain(stalled?.headerHash);
   });
 });
 
