@@ -11,6 +11,8 @@ import type { LanHost } from "./lan.ts";
 
 const HUB_PORT = 4380;
 const START_TIMEOUT_MS = 60_000;
+/** What Chromium itself looks for, whatever page it shows: not the lab's matter. */
+const CHROMIUM_CALLS_HOME = ["accounts.google.com", "update.googleapis.com"];
 /** Killed processes may still be writing their last. */
 const REMOVE = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
 
@@ -160,6 +162,7 @@ async function launchOn(
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      `--host-resolver-rules=${CHROMIUM_CALLS_HOME.map((host) => `MAP ${host} ~NOTFOUND`).join(",")}`,
     ],
   });
 }
