@@ -3,6 +3,8 @@
  * on one LAN; its measures are held against its bounds, both in milliseconds unless named otherwise.
  */
 import { strict as assert } from "node:assert";
+import { execFileSync } from "node:child_process";
+import process from "node:process";
 import { directPeers, describe, type Lab, pause, until } from "./lab.ts";
 import type { LabBrowser } from "./hosts.ts";
 
@@ -54,9 +56,18 @@ const noInternet: Scenario = {
     await lab.hub.start();
     await lab.linked();
     const { packets, destinations } = lab.lan.outside();
+    sendOutside(first!);
+    assert.deepEqual(lab.lan.outside().packets, packets + 1, "what goes out is counted");
     return { outsidePackets: packets, destinations: destinations.join(" ") };
   },
 };
+
+function sendOutside({ host }: LabBrowser): void {
+  const socket = 'require("node:dgram").createSocket("udp4")';
+  const code = `const s = ${socket}; s.send("x", 9, "198.51.100.7", () => s.close())`;
+  const [command, ...args] = host.command(process.execPath, "-e", code);
+  execFileSync(command, args);
+}
 
 /**
  * Two browsers that have never met, a third that knows both, and a hub that dies: they go on, the
@@ -153,6 +164,198 @@ const split: Scenario = {
   },
 };
 
+/**
+ * One browser sleeps while others write: its page is loaded anew, its tab crashes, its page is
+ * frozen, all of its processes stand still.
+ */
+const sleep: Scenario = {
+  name: "sleep",
+  browsers: 3,
+  bounds: { reloadMs: 10_000, crashMs: 10_000, frozenMs: 5_000, suspendedMs: 5_000 },
+  run: async (lab) => {
+    const [sleeper, ...others] = lab.browsers;
+    const url = lab.hub.url();
+    const wakes = async (wake: () => Promise<void>): Promise<number> => {
+      const startMs = performance.now();
+      await wake();
+      await lab.synced();
+      const syncedMs = since(startMs);
+      await lab.write(1);
+      await lab.synced();
+      await lab.linked();
+      return syncedMs;
+    };
+    await lab.write(3, others);
+    const reloadMs = await wakes(() => sleeper!.open(url));
+
+    const crashed = await sleeper!.devTools();
+    // It never answers.
+    void crashed.send("Page.crash").catch(() => undefined);
+    await noLonger(others, sleeper!.peerId());
+    await lab.write(3, others);
+    const crashMs = await wakes(() => sleeper!.open(url));
+
+    const frozen = await sleeper!.devTools();
+    await frozen.send("Page.setWebLifecycleState", { state: "frozen" });
+    await lab.write(3, others);
+    await pause(SLEEP_MS);
+    const frozenMs = await wakes(async () => {
+      await frozen.send("Page.setWebLifecycleState", { state: "active" });
+    });
+
+    sleeper!.host.signal("SIGSTOP");
+    await lab.write(3, others);
+    await noLonger(others, sleeper!.peerId());
+    await pause(SLEEP_MS);
+    const suspendedMs = await wakes(async () => sleeper!.host.signal("SIGCONT"));
+    await lab.agreed();
+    return { reloadMs, crashMs, frozenMs, suspendedMs };
+  },
+};
+
+const SLEEP_MS = 15_000;
+
+/** No multicast, so no mDNS: the names that browsers give instead of addresses lead nowhere. */
+const noMulticast: Scenario = {
+  name: "no-multicast",
+  browsers: 0,
+  bounds: { linkedMs: 15_000, arrivalMs: 2_000 },
+  run: async (lab) => {
+    await lab.addBrowser();
+    await lab.addBrowser();
+    lab.lan.blockMulticast();
+    const startMs = performance.now();
+    await Promise.all(lab.browsers.map(({ open }) => open(lab.hub.url())));
+    await lab.linked();
+    const linkedMs = since(startMs);
+    // What one writes now can only come over the link between them.
+    await lab.hub.kill();
+    await lab.write(1);
+    const arrivalMs = await lab.synced();
+    await lab.agreed();
+    return { linkedMs, arrivalMs };
+  },
+};
+
+/** One browser behind a slow line takes a bulk import, while small changes go on. */
+const slowLink: Scenario = {
+  name: "slow-link",
+  browsers: 3,
+  bounds: { smallMsP50: 1_000, smallMsMax: 3_000, bulkMs: 90_000 },
+  run: async (lab) => {
+    const [slow, bulk, writer] = lab.browsers;
+    slow!.host.limit(SLOW_KBIT);
+    const startMs = performance.now();
+    await bulk!.writeBulk(BULK_NOTES, BULK_CHARS);
+    const importMs = since(startMs);
+    const smallMs: number[] = [];
+    const isThere = async (): Promise<boolean> => (await slow!.count()).all > BULK_NOTES;
+    do {
+      await lab.write(1, [writer!]);
+      smallMs.push(await lab.synced([slow!]));
+      await pause(500);
+    } while (!(await isThere()) && since(startMs) < slowLink.bounds["bulkMs"]!);
+    const bulkMs = since(startMs);
+    slow!.host.limit(null);
+    await until("the bulk is there", isThere);
+    await lab.agreed();
+    const sorted = [...smallMs].sort((a, b) => a - b);
+    return {
+      importMs,
+      bulkMs,
+      smallChanges: smallMs.length,
+      smallMsP50: sorted[Math.floor(sorted.length / 2)]!,
+      smallMsMax: sorted.at(-1)!,
+    };
+  },
+};
+
+const SLOW_KBIT = 1_000;
+const BULK_NOTES = 10_000;
+const BULK_CHARS = 200;
+
+/** The hub gets another address; open pages find it again, with the page's own address dead. */
+const hubMoves: Scenario = {
+  name: "hub-moves",
+  browsers: 2,
+  bounds: { backMs: 30_000 },
+  run: async (lab) => {
+    const startMs = performance.now();
+    lab.hub.host.moveTo(99);
+    await lab.write(2);
+    await lab.synced();
+    const newcomer = await lab.addBrowser();
+    await newcomer.open(lab.hub.url());
+    const newcomerMs = since(startMs);
+    await lab.linked();
+    const backMs = since(startMs);
+    await lab.write(1);
+    await lab.synced();
+    return { newcomerMs, backMs };
+  },
+};
+
+/** Gossip's streams end under live connections. */
+const gossipKilled: Scenario = {
+  name: "gossip-killed",
+  browsers: 3,
+  bounds: { arrivalMs: 2_000, healedMs: 10_000 },
+  run: async (lab) => {
+    const [first] = lab.browsers;
+    const gossip = (): Promise<number> =>
+      first!.page().evaluate(() => globalThis.lab!.webrtc.openGossipChannels());
+    await until("gossip runs", async () => (await gossip()) >= 3);
+    const killed = await first!.page().evaluate(() => globalThis.lab!.webrtc.killGossip());
+    const startMs = performance.now();
+    await lab.write(1);
+    const arrivalMs = await lab.synced();
+    await until("gossip runs again", async () => (await gossip()) >= 3);
+    const healedMs = since(startMs);
+    await lab.linked();
+    await lab.write(1);
+    await lab.synced();
+    await lab.agreed();
+    return { killed, arrivalMs, healedMs };
+  },
+};
+
+/** Many browsers, all writing. */
+function crowd(size: number): Scenario {
+  return {
+    name: `crowd`,
+    browsers: 0,
+    bounds: { convergedMs: 60_000, linksMax: 12, dialsHungMax: 0 },
+    run: async (lab) => {
+      const startMs = performance.now();
+      for (let i = 0; i < size; i++) await (await lab.addBrowser()).open(lab.hub.url());
+      const openedMs = since(startMs);
+      const writingMs = performance.now();
+      for (let i = 0; i < 5; i++) await lab.write(2);
+      const convergedMs = await lab.synced().then(() => since(writingMs));
+      await lab.agreed();
+      const peersOf = await Promise.all(lab.browsers.map(directPeers));
+      const links = peersOf.map((peers) => peers.size - Number(peers.has(lab.hub.peerId())));
+      const failures = await Promise.all(
+        lab.browsers.map(({ page }) =>
+          page().evaluate(() => globalThis.lab!.webrtc.failedAfterMs()),
+        ),
+      );
+      const dialsHung = failures.flat().filter((ms) => ms >= DIAL_HUNG_MS).length;
+      return {
+        openedMs,
+        convergedMs,
+        linksMin: Math.min(...links),
+        linksMax: Math.max(...links),
+        dialsFailed: failures.flat().length,
+        dialsHungMax: dialsHung,
+      };
+    },
+  };
+}
+
+/** Just below the timeout of a dial. */
+const DIAL_HUNG_MS = 5_500;
+
 /** Until none of them has a direct link to the peer. */
 async function noLonger(browsers: readonly LabBrowser[], peer: string): Promise<void> {
   await until(
@@ -174,5 +377,11 @@ export const SCENARIOS: readonly Scenario[] = [
   linkDown("link-down-20s", 20_000, "silent"),
   linkDown("link-down-20s-noticed", 20_000, "noticed"),
   split,
+  sleep,
+  noMulticast,
+  slowLink,
+  hubMoves,
+  gossipKilled,
+  crowd(6),
   linkDown("link-down-5min", 300_000, "silent"),
 ];
