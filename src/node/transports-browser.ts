@@ -6,6 +6,7 @@
 
 import { webRTC, webRTCDirect } from "@libp2p/webrtc";
 import { webSockets } from "@libp2p/websockets";
+import { installLanCandidates } from "./lan-candidates.ts";
 import { relayTransport } from "./relay-transport.ts";
 import { RTC_CONFIGURATION, type TransportPlan } from "./transports.ts";
 import { installWebrtcInitRace } from "./webrtc-init-race.ts";
@@ -27,7 +28,13 @@ export function browserTransportPlan(): TransportPlan {
     peerDiscovery: [],
     listen: [...Array.from({ length: RELAY_RESERVATIONS }, () => "/p2p-circuit"), "/webrtc"],
     signalling: "relays",
-    prepare: () => installWebrtcInitRace(RTCPeerConnection.prototype),
+    prepare: (lanAddresses) => {
+      const undo = [
+        installWebrtcInitRace(RTCPeerConnection.prototype),
+        installLanCandidates(RTCPeerConnection.prototype, lanAddresses),
+      ];
+      return () => undo.forEach((each) => each());
+    },
     beforeStart: () => Promise.resolve(),
     beforeStop: () => Promise.resolve(),
     onNetworkChange: (listener) => {

@@ -42,8 +42,13 @@ export function createHub(host: LanHost, site: string): Hub {
     start: async () => {
       const [command, ...args] = host.command(
         process.execPath,
-        ...["dist/cli/main.js", "hub", "--json", "--name", "LAN lab"],
-        ...["--port", String(HUB_PORT), "--data", data, "--site", site],
+        "dist/cli/main.js",
+        "hub",
+        "--json",
+        `--name=LAN lab`,
+        `--port=${HUB_PORT}`,
+        `--data=${data}`,
+        `--site=${site}`,
       );
       const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
       ended = new Promise((resolve) => {
@@ -162,7 +167,7 @@ async function launchOn(
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
-      `--host-resolver-rules=${CHROMIUM_CALLS_HOME.map((host) => `MAP ${host} ~NOTFOUND`).join(",")}`,
+      `--host-resolver-rules=${CHROMIUM_CALLS_HOME.map((name) => `MAP ${name} ~NOTFOUND`).join(",")}`,
     ],
   });
 }

@@ -60,7 +60,8 @@ export async function openLab(options: LabOptions, browserCount: number): Promis
     synced: (of = browsers) =>
       until(
         "every browser holds every note",
-        async () => (await all(of, ({ count }) => count())).every(({ single }) => single === written),
+        async () =>
+          (await all(of, ({ count }) => count())).every(({ single }) => single === written),
         async () => `${written} written, held: ${JSON.stringify(await all(of, (b) => b.count()))}`,
       ),
     linked: (of = browsers) =>

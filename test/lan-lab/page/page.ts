@@ -22,9 +22,13 @@ async function open(): Promise<Mesh> {
 
 const mesh = await open();
 let written = 0;
+let ticks = 0;
+setInterval(() => (ticks += 1), 100);
 
 const lab = {
   mesh,
+  /** Stands still while the page is frozen. */
+  ticks: (): number => ticks,
   webrtc,
   /** Each its own changeset. */
   write: async (notes: number): Promise<void> => {

@@ -31,6 +31,7 @@ globalThis.RTCPeerConnection = class extends Native {
 };
 
 /** multistream-select names the protocol in a stream's first bytes, whoever opened it. */
+// oxlint-disable-next-line typescript/unbound-method -- called with the channel below
 const { send } = RTCDataChannel.prototype;
 RTCDataChannel.prototype.send = function (
   this: RTCDataChannel,
