@@ -64,7 +64,8 @@ function install(prototype: CandidateSource): Installation {
     if (!watched.has(this)) {
       watched.add(this);
       this.addEventListener("icecandidate", ({ candidate }) => {
-        const addresses = new Set([...sources].flatMap((source) => [...source()]));
+        const addresses = new Set<string>();
+        for (const source of sources) for (const address of source()) addresses.add(address);
         for (const each of withAddresses(candidate?.candidate ?? "", addresses)) {
           const init = { ...candidate?.toJSON(), candidate: each };
           this.dispatchEvent(

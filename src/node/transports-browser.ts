@@ -6,6 +6,7 @@
 
 import { webRTC, webRTCDirect } from "@libp2p/webrtc";
 import { webSockets } from "@libp2p/websockets";
+import { installHubCandidate } from "./hub-candidate.ts";
 import { installLanCandidates } from "./lan-candidates.ts";
 import { relayTransport } from "./relay-transport.ts";
 import { RTC_CONFIGURATION, type TransportPlan } from "./transports.ts";
@@ -31,6 +32,7 @@ export function browserTransportPlan(): TransportPlan {
     prepare: (lanAddresses) => {
       const undo = [
         installWebrtcInitRace(RTCPeerConnection.prototype),
+        installHubCandidate(RTCPeerConnection.prototype),
         installLanCandidates(RTCPeerConnection.prototype, lanAddresses),
       ];
       return () => undo.forEach((each) => each());
