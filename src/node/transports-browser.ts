@@ -40,8 +40,15 @@ export function browserTransportPlan(): TransportPlan {
     beforeStart: () => Promise.resolve(),
     beforeStop: () => Promise.resolve(),
     onNetworkChange: (listener) => {
+      // A page that was frozen, or lay in the back-forward cache, may wake up anywhere.
       addEventListener("online", listener);
-      return () => removeEventListener("online", listener);
+      addEventListener("pageshow", listener);
+      document.addEventListener("resume", listener);
+      return () => {
+        removeEventListener("online", listener);
+        removeEventListener("pageshow", listener);
+        document.removeEventListener("resume", listener);
+      };
     },
   };
 }

@@ -102,15 +102,16 @@ test("the answer is one A record, short-lived", () => {
   );
 });
 
+const info = (address: string, internal = false): NetworkInterfaceInfo => ({
+  address,
+  internal,
+  family: "IPv4",
+  netmask: "255.255.255.0",
+  mac: "00:00:00:00:00:00",
+  cidr: `${address}/24`,
+});
+
 test("the address in the asker's network", () => {
-  const info = (address: string, internal = false): NetworkInterfaceInfo => ({
-    address,
-    internal,
-    family: "IPv4",
-    netmask: "255.255.255.0",
-    mac: "00:00:00:00:00:00",
-    cidr: `${address}/24`,
-  });
   const interfaces = {
     lo: [info("127.0.0.1", true)],
     eth0: [info("10.0.0.5")],

@@ -32,9 +32,10 @@ test("the host of an observed address", () => {
   expect(hostOf(multiaddr("/dns4/hub.lan/tcp/5000/ws"))).toBeNull();
 });
 
+const original = async (): Promise<void> => undefined;
+
 test("listens once on each connection, and leaves the prototype as it was", async () => {
   let listeners = 0;
-  const original = async (): Promise<void> => undefined;
   const prototype: CandidateSource = {
     addEventListener: () => void (listeners += 1),
     dispatchEvent: () => true,
