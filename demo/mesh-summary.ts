@@ -43,7 +43,8 @@ export function summarise(status: MeshStatus): MeshSummary {
     return {
       tone: "trouble",
       short: "Upgrade needed",
-      long: status.waiting.reason ?? "Some changes wait for a newer version of this app.",
+      // The first notice says how many changes, and whose.
+      long: status.notices[0] ?? "Some changes wait for a newer version of this app.",
     };
   }
   if (status.converged) {

@@ -38,6 +38,15 @@ export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
             {waiting.reason ?? "They came before a change they build on, which will be fetched."}
           </Note>
         )}
+        {waiting.newerSchemas.map(({ version, changesets, authors: claimants }) => (
+          <Note
+            key={version}
+            icon="clock"
+            title={`${count(changesets, "change")} of a newer version of this app (schema ${version})`}
+          >
+            {`Written by ${claimants.slice(0, 5).map(nameOfSite).join(", ")}${claimants.length > 5 ? ` and ${claimants.length - 5} more` : ""}. Load the newest app to see ${changesets === 1 ? "it" : "them"}; until then ${changesets === 1 ? "it is" : "they are"} kept and passed on.`}
+          </Note>
+        ))}
         {refusals.map(({ code, count: times, remedy }) => (
           <Note key={code} icon="alert" title={count(times, "refusal")}>
             {remedy} <code>{code}</code>

@@ -14,6 +14,7 @@ export type {
   PeerStatus,
   QueryOptions,
   Schema,
+  SchemaMigration,
   SqlRunner,
   StorageChoice,
   TransactionOptions,

@@ -8,7 +8,7 @@
 
 import type { UnsignedChangeset, VerifiedChangeset } from "./protocol/changeset.ts";
 import type { MeshErrorCode } from "./protocol/errors.ts";
-import type { MeshId, PeerId, PublicKey, SiteId } from "./protocol/ids.ts";
+import type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "./protocol/ids.ts";
 import type { ChangesetRange, VectorEntry } from "./protocol/version-vector.ts";
 
 export interface Clock {
@@ -133,8 +133,35 @@ export interface ReplicaStore {
   readonly onChange: (listener: (change: ReplicaChange) => void) => () => void;
 }
 
+/** What of this replica's log somebody holds, judged by what that one claims. */
+export interface JudgedClaims {
+  /** By the chains here. */
+  readonly held: readonly ChangesetRange[];
+  /** Where this replica writes, up to what is released. */
+  readonly own: VectorEntry;
+  /** They hold more of what was written here than is here: the storage was rewound. */
+  readonly isOwnAhead: boolean;
+}
+
 /** A replica as streams see it: its log, and what it remembers of those at the other ends. */
 export interface StreamStore extends ReplicaStore {
+  /** As there; with the header hash that each run ends with. */
+  readonly read: (
+    range: ChangesetRange,
+    bytesMax: number,
+  ) => Promise<{
+    readonly runs: readonly Uint8Array[];
+    readonly hashes: readonly HeaderHash[];
+    readonly next: number | null;
+  }>;
+  /**
+   * Several claims may be of one chain. Those without a hash count for authors with one chain only,
+   * here and there; those in `also` say nothing about where a chain ends.
+   */
+  readonly judge: (
+    claims: readonly VectorEntry[],
+    also: readonly VectorEntry[],
+  ) => Promise<JudgedClaims>;
   /** As kept under that name, or null. */
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   /** Durable when it resolves. */

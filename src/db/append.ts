@@ -11,8 +11,8 @@ import { AUTHORS_MAX } from "../protocol/limits.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { addBeyond, type Chain, isBeyond, takeBeyond } from "./chains.ts";
 import type { Engine } from "./engine.ts";
-import { keepProof } from "./forks.ts";
-import { insertEntry, type LogVerdict, readEntry, readHash, updateVerdict } from "./log.ts";
+import { dropBeyond, forkChain } from "./forks.ts";
+import { insertEntry, type LogVerdict, readEntry } from "./log.ts";
 import { countRefusal, type ReplicaState } from "./replica-state.ts";
 import {
   type Budget,
@@ -82,7 +82,7 @@ const placeOf = (chain: Chain, version: number): string =>
   `${chain.author}/${chain.stream}/${version}`;
 
 const outcomeOf = ({ state, code }: LogVerdict): IngestOutcome => {
-  const verdict = state === "merged" ? "applied" : state === "branch" ? "refused" : state;
+  const verdict = state === "merged" ? "applied" : state;
   return code === null ? { verdict } : { verdict, code };
 };
 
@@ -94,6 +94,11 @@ interface Admission {
 const refused = (code: MeshErrorCode): Admission => ({
   outcome: { verdict: "refused", code },
   chain: null,
+});
+
+const later = (code: MeshErrorCode, chain: Chain | null): Admission => ({
+  outcome: { verdict: "later", code },
+  chain,
 });
 
 function admit(
@@ -110,22 +115,25 @@ function admit(
   if (known !== null && known !== author) return refused("ERR_FORK");
   let chain = state.chains.get(header.site, header.stream);
   if (chain === undefined) {
-    if (state.chains.count() >= AUTHORS_MAX) {
-      return { outcome: { verdict: "later", code: "ERR_BUSY" }, chain: null };
-    }
+    if (state.chains.count() >= AUTHORS_MAX) return later("ERR_BUSY", null);
     chain = state.chains.add(engine, header.site, author, header.stream);
   }
-  const { version } = header;
-  if (version <= chain.head || isBeyond(chain, version)) {
-    const held = readHash(engine, chain, version);
-    if (held === changeset.headerHash) return { outcome: { verdict: "known" }, chain };
-    return fork(engine, chain, changeset);
+  const { site, stream, version } = header;
+  const { find } = state.chains;
+  if (find(site, stream, version, changeset.headerHash) !== undefined) {
+    return { outcome: { verdict: "known" }, chain };
   }
-  if (version > chain.head + 1) return admitBeyond(state, engine, chain, changeset);
-  if (changeset.previousHash !== chain.headHash) return fork(engine, chain, changeset);
+  const base = { head: version - 1, headHash: changeset.previousHash };
+  const before = version === 1 ? chain : find(site, stream, base.head, base.headHash);
+  if (before === undefined || before.head < base.head) {
+    return admitBeyond(state, engine, chain, changeset);
+  }
+  const isFork = before.head > base.head;
+  if (isFork && state.chains.count() >= AUTHORS_MAX) return later("ERR_BUSY", chain);
+  const next = isFork ? forkChain(state, engine, before, base, changeset.headerHash) : before;
   budget.changesets--;
   budget.payloadBytes -= changeset.payload.length;
-  return { outcome: admitNext(state, engine, chain, changeset, watch), chain };
+  return { outcome: admitNext(state, engine, next, changeset, watch), chain: next };
 }
 
 /** The head's successor: logged with its verdict at once when it can be merged. */
@@ -152,14 +160,14 @@ function admitNext(
   return verdict.state === "held" ? { verdict: behind } : outcomeOf(verdict);
 }
 
-/** What was held beyond the gap follows, as far as it links; what does not is another branch. */
+/** What was held beyond the gap follows, as far as it links; what does not is of another branch. */
 function closeGap(state: ReplicaState, engine: Engine, chain: Chain): void {
   let closed = false;
   while (chain.beyond[0]?.first === chain.head + 1) {
     const entry = readEntry(engine, chain, chain.head + 1);
     if (entry === null) throw new RangeError("a version beyond the gap is not in the log");
     if (entry.previousHash !== chain.headHash) {
-      cutBranch(engine, chain);
+      dropBeyond(engine, chain);
       break;
     }
     takeBeyond(chain);
@@ -170,34 +178,20 @@ function closeGap(state: ReplicaState, engine: Engine, chain: Chain): void {
   if (closed && state.schema !== null) state.untried.add(chain);
 }
 
-/** The range after the head belongs to another branch: kept as proof, no longer claimed as held. */
-function cutBranch(engine: Engine, chain: Chain): void {
-  const [range] = chain.beyond;
-  if (range === undefined) return;
-  for (let version = range.first; version <= range.last; version++) {
-    const entry = readEntry(engine, chain, version);
-    if (entry === null) continue;
-    updateVerdict(engine, entry.id, { state: "branch", code: "ERR_FORK", merged: null });
-    if (version === range.first) keepProof(engine, chain, { ...entry, ...entry.changeset });
-  }
-  chain.beyond.shift();
-}
-
 function admitBeyond(
   state: ReplicaState,
   engine: Engine,
   chain: Chain,
   changeset: VerifiedChangeset,
 ): Admission {
-  if (addBeyond(chain, changeset.header.version) === "full") {
-    return { outcome: { verdict: "later", code: "ERR_BUSY" }, chain };
+  const { site, stream, version } = changeset.header;
+  // Which branch it is of cannot be told; and beyond the own head nothing is kept.
+  const isUnclear = state.chains.of(site, stream).length > 1 || chain === state.chains.own();
+  if (isUnclear || version <= chain.head + 1 || isBeyond(chain, version)) {
+    return later("ERR_UNKNOWN_PREDECESSOR", chain);
   }
+  if (addBeyond(chain, version) === "full") return later("ERR_BUSY", chain);
   insertEntry(engine, chain, changeset, { state: "held", code: null, merged: null });
   state.chains.touch(chain);
   return { outcome: { verdict: "held" }, chain };
-}
-
-function fork(engine: Engine, chain: Chain, changeset: VerifiedChangeset): Admission {
-  keepProof(engine, chain, changeset);
-  return { outcome: { verdict: "refused", code: "ERR_FORK" }, chain };
 }

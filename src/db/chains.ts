@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Dependency, Stream } from "../protocol/changeset.ts";
+import { compareDependencies, type Dependency, type Stream } from "../protocol/changeset.ts";
 import {
   fromHex,
   HASH_BYTES,
@@ -18,6 +18,7 @@ import {
   publicKey,
   type SiteId,
   siteId,
+  toHex,
   ZERO_HASH,
 } from "../protocol/ids.ts";
 import { BEYOND_CHANGESETS_MAX, BEYOND_RANGES_MAX } from "../protocol/limits.ts";
@@ -29,6 +30,7 @@ import {
   type VersionRange,
 } from "../protocol/version-vector.ts";
 import type { Engine } from "./engine.ts";
+import { readHash } from "./log.ts";
 
 export interface Chain {
   /** `rowmesh_author.id` */
@@ -36,7 +38,12 @@ export interface Chain {
   readonly site: SiteId;
   readonly key: PublicKey;
   readonly stream: Stream;
-  /** The highest version without a gap before it; 0 when none. */
+  /** 32 hex digits of its first header hash; empty for the author's main chain. */
+  readonly branch: string;
+  /** The version after which it leaves another chain of its author; 0 for a main chain. */
+  readonly base: number;
+  readonly baseHash: HeaderHash;
+  /** The highest version without a gap before it; `base` when none. */
   head: number;
   headHash: HeaderHash;
   /** The highest version that is merged or void. */
@@ -53,9 +60,24 @@ export interface Chain {
 export interface Chains {
   readonly all: () => IterableIterator<Chain>;
   readonly count: () => number;
-  readonly get: (site: SiteId, stream: Stream) => Chain | undefined;
+  /** The author's main chain, or one of its branches. */
+  readonly get: (site: SiteId, stream: Stream, branch?: string) => Chain | undefined;
+  /** All chains of an author, the main one first. */
+  readonly of: (site: SiteId, stream: Stream) => readonly Chain[];
+  /** The chain that holds a changeset, also beyond a gap. */
+  readonly find: (
+    site: SiteId,
+    stream: Stream,
+    version: number,
+    hashPrefix: string,
+  ) => Chain | undefined;
+  /** Where this replica writes. */
+  readonly own: () => Chain | undefined;
+  readonly moveOwn: (chain: Chain) => void;
   /** The author is known to the log from then on. */
   readonly add: (engine: Engine, site: SiteId, key: PublicKey, stream: Stream) => Chain;
+  /** A branch that leaves another chain after `base`. */
+  readonly addBranch: (engine: Engine, from: Chain, branch: string, base: OwnHead) => Chain;
   readonly authorOf: (site: SiteId) => PublicKey | null;
   /** To be called after every change of a chain: its vector entry is new, and it is to be saved. */
   readonly touch: (chain: Chain) => void;
@@ -66,41 +88,63 @@ export interface Chains {
   readonly vector: () => readonly VectorEntry[];
   /** Marks the next version as settled, with the causes it names. */
   readonly settle: (chain: Chain, hash: HeaderHash, dependencies: readonly Dependency[]) => void;
-  /** Maximal settled versions of others than `self`, ascending by site. */
-  readonly frontier: (self: SiteId) => Dependency[];
+  /** After a chain's versions were moved to a branch. */
+  readonly moved: (chain: Chain) => void;
+  /** Maximal settled versions of all chains but the own one, in a header's order. */
+  readonly frontier: () => Dependency[];
 }
 
 const streamByte = (stream: Stream): number => (stream === "data" ? 0 : 1);
 
 /**
- * Reads them from the file. `released` is the own chain's watermark: what lies above it is known to
+ * Reads them from the file. `ownAuthor` is the `rowmesh_author.id` of the chain that this replica
+ * writes; `released` is the own chain's watermark: what lies above it is known to
  * nobody else, so a vector does not claim it.
  */
-export function loadChains(engine: Engine, own: SiteId, released: () => OwnHead): Chains {
+export function loadChains(engine: Engine, ownAuthor: number, released: () => OwnHead): Chains {
+  let own: Chain | undefined;
   const byKey = new Map<AuthorStream, Chain>();
-  const authors = new Map<SiteId, { readonly id: number; readonly key: PublicKey }>();
+  const byMain = new Map<AuthorStream, Chain[]>();
+  const authors = new Map<SiteId, Author>();
   const unsaved = new Set<Chain>();
   const changed = new Set<Chain>();
   const frontier = new Set<Chain>();
   const entries = new Map<Chain, VectorEntry>();
 
-  const known = engine.prepare("SELECT id, site, public_key FROM rowmesh_author");
-  while (known.step()) {
-    authors.set(siteId(known.blob(1)), { id: known.integer(0), key: publicKey(known.blob(2)) });
-  }
-  for (const chain of readChains(engine, authors)) {
-    byKey.set(authorStream(chain), chain);
+  const known = readAuthors(engine);
+  for (const author of known) if (author.branch === "") authors.set(author.site, author);
+  const put = (chain: Chain): Chain => {
+    const main = authorStream({ site: chain.site, stream: chain.stream });
+    byKey.set(keyOf(chain), chain);
+    const chains = byMain.get(main) ?? [];
+    byMain.set(main, chains);
+    if (chain.branch === "") chains.unshift(chain);
+    else chains.push(chain);
+    if (chain.author === ownAuthor && chain.stream === "data") own = chain;
+    return chain;
+  };
+  const place = (chain: Chain): void => {
     if (chain.stream === "data" && chain.settled > chain.listed) frontier.add(chain);
-  }
+    else frontier.delete(chain);
+  };
+  for (const chain of readChains(engine, known)) place(put(chain));
+
+  const find: Chains["find"] = (site, stream, version, hashPrefix) =>
+    byMain.get(authorStream({ site, stream }))?.find((chain) => {
+      if (version <= chain.base) return false;
+      if (version > chain.head && !isBeyond(chain, version)) return false;
+      return readHash(engine, chain, version)?.startsWith(hashPrefix) === true;
+    });
 
   const entryOf = (chain: Chain): VectorEntry => {
     const kept = entries.get(chain);
     if (kept !== undefined) return kept;
-    const head = chain.site === own && chain.stream === "data" ? released() : chain;
+    const head = chain === own ? released() : chain;
     const entry: VectorEntry = {
       site: chain.site,
       stream: chain.stream,
-      floor: 0,
+      ...(chain.branch === "" ? {} : { branch: chain.branch }),
+      floor: chain.base,
       head: head.head,
       headHash: head.headHash.slice(0, 2 * HEAD_HASH_BYTES),
       beyond: [...chain.beyond],
@@ -117,14 +161,25 @@ export function loadChains(engine: Engine, own: SiteId, released: () => OwnHead)
   return {
     all: () => byKey.values(),
     count: () => byKey.size,
-    get: (site, stream) => byKey.get(authorStream({ site, stream })),
+    get: (site, stream, branch) =>
+      byKey.get(authorStream(branch === undefined ? { site, stream } : { site, stream, branch })),
+    of: (site, stream) => byMain.get(authorStream({ site, stream })) ?? [],
+    find,
+    own: () => own,
+    moveOwn: (chain) => {
+      own = chain;
+    },
     authorOf: (site) => authors.get(site)?.key ?? null,
     add: (into, site, key, stream) => {
-      const author = authors.get(site) ?? { id: addAuthor(into, site, key), key };
+      const author = authors.get(site) ?? addAuthor(into, site, "", key);
       authors.set(site, author);
-      const chain = newChain(author.id, site, key, stream);
-      byKey.set(authorStream(chain), chain);
-      return chain;
+      return put(newChain(author, stream, NOTHING));
+    },
+    addBranch: (into, { site, key, stream }, branch, base) =>
+      put(newChain(addAuthor(into, site, branch, key), stream, base)),
+    moved: (chain) => {
+      touch(chain);
+      place(chain);
     },
     touch,
     save: (into) => {
@@ -132,19 +187,26 @@ export function loadChains(engine: Engine, own: SiteId, released: () => OwnHead)
       unsaved.clear();
     },
     takeChanged: () => {
-      const list = [...changed].map(entryOf);
+      // A branch of which nothing is released is nobody else's business.
+      const list = [...changed]
+        .map(entryOf)
+        .filter(({ branch, floor, head }) => branch === undefined || head > floor);
       changed.clear();
       return list;
     },
     vector: () =>
-      [...byKey.values()].map(entryOf).filter(({ head, beyond }) => head > 0 || beyond.length > 0),
+      [...byKey.values()]
+        .map(entryOf)
+        .filter(({ floor, head, beyond }) => head > floor || beyond.length > 0),
     settle: (chain, hash, dependencies) => {
       chain.settled++;
       chain.settledHash = hash;
       touch(chain);
       if (chain.stream !== "data") return;
-      for (const { site, version } of dependencies) {
-        const cause = byKey.get(authorStream({ site, stream: "data" }));
+      for (const { site, version, hashPrefix } of dependencies) {
+        const chains = byMain.get(authorStream({ site, stream: "data" })) ?? [];
+        const cause =
+          chains.length < 2 ? chains[0] : find(site, "data", version, toHex(hashPrefix));
         if (cause === undefined || cause.listed >= version) continue;
         cause.listed = version;
         unsaved.add(cause);
@@ -152,15 +214,15 @@ export function loadChains(engine: Engine, own: SiteId, released: () => OwnHead)
       }
       if (chain.settled > chain.listed) frontier.add(chain);
     },
-    frontier: (self) =>
+    frontier: () =>
       [...frontier]
-        .filter(({ site }) => site !== self)
-        .sort((a, b) => (a.site < b.site ? -1 : 1))
+        .filter((chain) => chain !== own)
         .map(({ site, settled, settledHash }) => ({
           site,
           version: settled,
           hashPrefix: fromHex(settledHash.slice(0, 16)),
-        })),
+        }))
+        .sort(compareDependencies),
   };
 }
 
@@ -199,34 +261,63 @@ export function takeBeyond(chain: Chain): void {
   else chain.beyond[0] = { first: range.first + 1, last: range.last };
 }
 
-const newChain = (author: number, site: SiteId, key: PublicKey, stream: Stream): Chain => ({
-  author,
-  site,
-  key,
+interface Author {
+  readonly id: number;
+  readonly site: SiteId;
+  readonly branch: string;
+  readonly key: PublicKey;
+}
+
+const NOTHING: OwnHead = { head: 0, headHash: ZERO_HASH };
+
+const keyOf = ({ site, stream, branch }: Chain): AuthorStream =>
+  authorStream(branch === "" ? { site, stream } : { site, stream, branch });
+
+const newChain = (author: Author, stream: Stream, { head, headHash }: OwnHead): Chain => ({
+  author: author.id,
+  site: author.site,
+  key: author.key,
   stream,
-  head: 0,
-  headHash: ZERO_HASH,
-  settled: 0,
-  settledHash: ZERO_HASH,
-  listed: 0,
-  released: 0,
+  branch: author.branch,
+  base: head,
+  baseHash: headHash,
+  head,
+  headHash,
+  settled: head,
+  settledHash: headHash,
+  listed: head,
+  released: head,
   beyond: [],
 });
 
-function addAuthor(engine: Engine, site: SiteId, key: PublicKey): number {
+function addAuthor(engine: Engine, site: SiteId, branch: string, key: PublicKey): Author {
   const insert = engine.prepare(
-    "INSERT INTO rowmesh_author (site, public_key) VALUES (?, ?) RETURNING id",
+    "INSERT INTO rowmesh_author (site, branch, public_key) VALUES (?, ?, ?) RETURNING id",
   );
-  insert.bindStored([fromHex(site), fromHex(key)]);
+  insert.bindStored([fromHex(site), fromHex(branch), fromHex(key)]);
   insert.step();
   const id = insert.integer(0);
   insert.reset();
-  return id;
+  return { id, site, branch, key };
+}
+
+function readAuthors(engine: Engine): Author[] {
+  const authors: Author[] = [];
+  const rows = engine.prepare("SELECT id, site, branch, public_key FROM rowmesh_author");
+  while (rows.step()) {
+    authors.push({
+      id: rows.integer(0),
+      site: siteId(rows.blob(1)),
+      branch: toHex(rows.blob(2)),
+      key: publicKey(rows.blob(3)),
+    });
+  }
+  return authors;
 }
 
 function saveChain(engine: Engine, chain: Chain): void {
   const save = engine.prepare(
-    "INSERT OR REPLACE INTO rowmesh_chain VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT OR REPLACE INTO rowmesh_chain VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   );
   save.bindInteger(1, chain.author);
   save.bindInteger(2, streamByte(chain.stream));
@@ -236,21 +327,21 @@ function saveChain(engine: Engine, chain: Chain): void {
   save.bindBlob(6, fromHex(chain.settledHash));
   save.bindInteger(7, chain.listed);
   save.bindInteger(8, chain.released);
+  save.bindInteger(9, chain.base);
+  save.bindBlob(10, fromHex(chain.baseHash));
   save.run();
 }
 
-function readChains(
-  engine: Engine,
-  authors: ReadonlyMap<SiteId, { readonly id: number; readonly key: PublicKey }>,
-): Chain[] {
-  const byId = new Map([...authors].map(([site, { id, key }]) => [id, { site, key }]));
+function readChains(engine: Engine, authors: readonly Author[]): Chain[] {
+  const byId = new Map(authors.map((author) => [author.id, author]));
   const chains: Chain[] = [];
   const rows = engine.prepare("SELECT * FROM rowmesh_chain");
   while (rows.step()) {
     const author = byId.get(rows.integer(0));
     if (author === undefined) continue;
     const stream = rows.integer(1) === 0 ? "data" : "membership";
-    const chain = newChain(rows.integer(0), author.site, author.key, stream);
+    const base = { head: rows.integer(8), headHash: hashAt(rows.blob(9)) };
+    const chain = newChain(author, stream, base);
     chain.head = rows.integer(2);
     chain.headHash = hashAt(rows.blob(3));
     chain.settled = rows.integer(4);
@@ -260,7 +351,7 @@ function readChains(
     chains.push(chain);
   }
   const beyond = engine.prepare(
-    "SELECT version FROM rowmesh_log WHERE author = ? AND stream = ? AND version > ? AND state <> 4 ORDER BY version",
+    "SELECT version FROM rowmesh_log WHERE author = ? AND stream = ? AND version > ? ORDER BY version",
   );
   for (const chain of chains) {
     beyond.bindStored([BigInt(chain.author), BigInt(streamByte(chain.stream)), BigInt(chain.head)]);

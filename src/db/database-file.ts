@@ -178,7 +178,7 @@ export function installIdentity(engine: Engine, secret: Uint8Array, signer: Sign
   const ordinal = engine.prepare("UPDATE crsql_site_id SET site_id = ? WHERE ordinal = 0");
   ordinal.bindStored([site]);
   ordinal.run();
-  const author = engine.prepare("INSERT INTO rowmesh_author VALUES (?, ?, ?)");
+  const author = engine.prepare("INSERT INTO rowmesh_author VALUES (?, ?, x'', ?)");
   author.bindStored([BigInt(OWN_AUTHOR), site, fromHex(signer.publicKey)]);
   author.run();
   writeMeta(engine, "format", BigInt(TABLES_FORMAT));

@@ -5,24 +5,40 @@
  */
 
 import { readForks } from "./forks.ts";
+import type { SiteId } from "../protocol/ids.ts";
 import type { LogAuthor, LogCounts } from "./replica-database.ts";
 import type { ReplicaState } from "./replica-state.ts";
 
 export function logCounts(state: ReplicaState): LogCounts {
   let held = 0;
   let parked = 0;
+  const newer = new Map<number, { changesets: number; readonly authors: Set<SiteId> }>();
   for (const chain of state.schema === null ? [] : state.chains.all()) {
     const waiting = chain.head - chain.settled;
-    if (state.parked.has(chain)) parked += waiting;
-    else held += waiting;
+    const why = state.parked.get(chain);
+    if (why === undefined) held += waiting;
+    else parked += waiting;
+    if (why !== undefined && why.schemaVersion !== null) {
+      const same = newer.get(why.schemaVersion) ?? { changesets: 0, authors: new Set<SiteId>() };
+      same.changesets += waiting;
+      same.authors.add(chain.site);
+      newer.set(why.schemaVersion, same);
+    }
     for (const { first, last } of chain.beyond) held += last - first + 1;
   }
-  if (state.file.usable()) state.forks = readForks(state.file.engine());
-  const [parkedCode] = state.parked.values();
+  if (state.file.usable()) state.forks = readForks(state, state.file.engine());
+  const [firstParked] = state.parked.values();
   return {
     held,
     parked,
-    parkedCode: parkedCode ?? null,
+    parkedCode: firstParked?.code ?? null,
+    newerSchemas: [...newer]
+      .map(([version, { changesets, authors }]) => ({
+        version,
+        changesets,
+        authors: [...authors].sort(),
+      }))
+      .sort((a, b) => a.version - b.version),
     void: state.voidCount,
     refusedByCode: new Map(state.refusals),
     forks: state.forks,
@@ -31,11 +47,11 @@ export function logCounts(state: ReplicaState): LogCounts {
 
 export const logAuthors = (state: ReplicaState): LogAuthor[] =>
   [...state.chains.all()]
-    .filter(({ stream }) => stream === "data")
+    .filter(({ stream, branch }) => stream === "data" && branch === "")
     .map((chain) => ({
       siteId: chain.site,
       publicKey: chain.key,
       local: chain.site === state.signer.siteId,
-      version: chain.head,
+      version: Math.max(...state.chains.of(chain.site, "data").map(({ head }) => head)),
       lastWroteMs: state.lastWroteMs.get(chain.site) ?? null,
     }));

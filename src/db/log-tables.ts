@@ -15,8 +15,6 @@ export const LOG_STATES = {
   merged: 2,
   /** Its rows break a rule; `code` says which. Contributes nothing. */
   void: 3,
-  /** On another branch than the one this replica follows. */
-  branch: 4,
 } as const;
 
 export type LogState = keyof typeof LOG_STATES;
@@ -36,6 +34,8 @@ export type MetaKey =
   | "mesh"
   | "invite"
   | "announced"
+  /** Where the chain of own changesets is: another process may not tell by the heads. */
+  | "own"
   /** What the peer of that name is known to hold (`src/streams/peer-position.ts`). */
   | `peer ${string}`;
 
@@ -43,29 +43,30 @@ export type MetaKey =
 export const OWN_AUTHOR = 1;
 
 /** As `rowmesh_meta.format`: the shape of these tables. */
-export const TABLES_FORMAT = 1;
+export const TABLES_FORMAT = 2;
 
 /**
- * - `rowmesh_author` numbers the authors.
+ * - `rowmesh_author` numbers the authors, and the branches of a key that forked.
  * - `rowmesh_chain`, per author and stream: the last changeset without a gap before it, the last
  *   settled one, and the highest version that another author's settled changeset depends on. It
  *   could be computed from the log; kept, so that opening costs the authors and not the history.
- *   `released` is the own chain's watermark: changesets up to it may be known to others.
+ *   `released` is the own chain's watermark: changesets up to it may be known to others. `base` is
+ *   where a branch leaves another chain.
  * - `rowmesh_log`, in order of arrival. `merged` numbers the merged ones in merge order. The payload
  *   comes last, so that nothing else needs to read across it.
- * - `rowmesh_fork`: branches that are kept as proof only.
  */
 export const CREATE_LOG_TABLES = `
 CREATE TABLE rowmesh_meta (key TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE rowmesh_schema (
   version INTEGER PRIMARY KEY NOT NULL, hash TEXT NOT NULL, statements TEXT NOT NULL) STRICT;
 CREATE TABLE rowmesh_author (
-  id INTEGER PRIMARY KEY NOT NULL, site BLOB NOT NULL UNIQUE, public_key BLOB NOT NULL) STRICT;
+  id INTEGER PRIMARY KEY NOT NULL, site BLOB NOT NULL, branch BLOB NOT NULL,
+  public_key BLOB NOT NULL, UNIQUE (site, branch)) STRICT;
 CREATE TABLE rowmesh_chain (
   author INTEGER NOT NULL, stream INTEGER NOT NULL,
   head INTEGER NOT NULL, head_hash BLOB NOT NULL,
   settled INTEGER NOT NULL, settled_hash BLOB NOT NULL, listed INTEGER NOT NULL,
-  released INTEGER NOT NULL,
+  released INTEGER NOT NULL, base INTEGER NOT NULL, base_hash BLOB NOT NULL,
   PRIMARY KEY (author, stream)) STRICT, WITHOUT ROWID;
 CREATE TABLE rowmesh_log (
   id INTEGER PRIMARY KEY NOT NULL,
@@ -76,9 +77,4 @@ CREATE TABLE rowmesh_log (
 CREATE UNIQUE INDEX rowmesh_log_version ON rowmesh_log (author, stream, version, header_hash);
 CREATE UNIQUE INDEX rowmesh_log_merged ON rowmesh_log (merged) WHERE merged IS NOT NULL;
 CREATE INDEX rowmesh_log_code ON rowmesh_log (code) WHERE code IS NOT NULL;
-CREATE TABLE rowmesh_fork (
-  author INTEGER NOT NULL, stream INTEGER NOT NULL, version INTEGER NOT NULL,
-  header_hash BLOB NOT NULL, previous_hash BLOB NOT NULL,
-  header BLOB NOT NULL, signature BLOB NOT NULL, payload BLOB,
-  PRIMARY KEY (author, stream, version, header_hash)) STRICT, WITHOUT ROWID;
 `;

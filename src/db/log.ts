@@ -13,7 +13,7 @@ import {
 } from "../protocol/changeset.ts";
 import { encodeRun } from "../protocol/changeset-run.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
-import { fromHex, type HeaderHash, headerHash } from "../protocol/ids.ts";
+import { fromHex, type HeaderHash, headerHash, ZERO_HASH } from "../protocol/ids.ts";
 import { RUN_CHANGESETS_MAX } from "../protocol/limits.ts";
 import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
@@ -41,7 +41,7 @@ export const streamByteOf = (stream: Stream): number => (stream === "data" ? 0 :
 
 const COLUMNS = "id, state, code, merged, header_hash, previous_hash, header, signature, payload";
 
-/** One that is there already was cut with another branch, and has its place again. */
+/** One that is there already, written here and restored, is replaced. */
 export function insertEntry(
   engine: Engine,
   chain: Chain,
@@ -83,7 +83,6 @@ export function updateVerdict(engine: Engine, id: number, verdict: LogVerdict): 
   update.run();
 }
 
-/** The entry on this replica's own branch. */
 export function readEntry(engine: Engine, chain: Chain, version: number): LogEntry | null {
   const select = selectFrom(engine, chain, version);
   const entry = select.step() && select.integer(9) === version ? entryAt(select) : null;
@@ -91,11 +90,11 @@ export function readEntry(engine: Engine, chain: Chain, version: number): LogEnt
   return entry;
 }
 
-/** Of the entry on this replica's own branch, the payload unread. */
+/** The payload unread. */
 export function readHash(engine: Engine, chain: Chain, version: number): HeaderHash | null {
-  if (version === chain.head && version > 0) return chain.headHash;
+  if (version === chain.head && version > chain.base) return chain.headHash;
   const select = engine.prepare(
-    "SELECT header_hash FROM rowmesh_log WHERE author = ? AND stream = ? AND version = ? AND state <> 4",
+    "SELECT header_hash FROM rowmesh_log WHERE author = ? AND stream = ? AND version = ?",
   );
   select.bindInteger(1, chain.author);
   select.bindInteger(2, streamByteOf(chain.stream));
@@ -115,30 +114,40 @@ export function readRun(
   first: number,
   last: number,
   bytesMax: number,
-): { readonly run: Uint8Array; readonly bytes: number; readonly next: number } | null {
+): {
+  readonly run: Uint8Array;
+  readonly bytes: number;
+  /** Of its last changeset. */
+  readonly hash: HeaderHash;
+  readonly next: number;
+} | null {
   const select = selectFrom(engine, chain, first);
   const changesets: SignedChangeset[] = [];
   let previousHash: HeaderHash | null = null;
+  let hash: HeaderHash = ZERO_HASH;
   let bytes = 0;
   while (changesets.length < RUN_CHANGESETS_MAX && select.step()) {
     const version = select.integer(9);
     if (version !== first + changesets.length || version > last) break;
-    const { changeset, previousHash: before } = entryAt(select);
+    const { changeset, headerHash: own, previousHash: before } = entryAt(select);
     previousHash ??= before;
     const size = changeset.headerBytes.length + 64 + changeset.payload.length + 4;
     if (changesets.length > 0 && bytes + size > bytesMax) break;
     bytes += size;
+    hash = own;
     changesets.push(changeset);
   }
   select.reset();
   if (previousHash === null) return null;
-  const run = encodeRun({ stream: chain.stream, author: chain.key, previousHash, changesets });
-  return { run, bytes: run.length, next: first + changesets.length };
+  const { stream, branch, key: author } = chain;
+  const name = branch === "" ? { stream } : { stream, branch };
+  const run = encodeRun({ ...name, author, previousHash, changesets });
+  return { run, bytes: run.length, hash, next: first + changesets.length };
 }
 
 const selectFrom = (engine: Engine, chain: Chain, version: number): Statement => {
   const select = engine.prepare(
-    `SELECT ${COLUMNS}, version FROM rowmesh_log WHERE author = ? AND stream = ? AND version >= ? AND state <> 4 ORDER BY version`,
+    `SELECT ${COLUMNS}, version FROM rowmesh_log WHERE author = ? AND stream = ? AND version >= ? ORDER BY version`,
   );
   select.bindInteger(1, chain.author);
   select.bindInteger(2, streamByteOf(chain.stream));

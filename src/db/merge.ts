@@ -13,7 +13,13 @@ import { fromHex, type SiteId } from "../protocol/ids.ts";
 import type { ChangesetPayload } from "../protocol/payload.ts";
 import type { Engine } from "./engine.ts";
 import { mergeNewRows, type SequencedRow } from "./merge-new-rows.ts";
-import { type AppSchema, type AppTable, type CellColumn, perTable } from "./schema.ts";
+import {
+  type AppSchema,
+  type AppTable,
+  type CellColumn,
+  perTable,
+  schemaVersionOf,
+} from "./schema.ts";
 import type { Statement } from "./statement.ts";
 
 const KEY = 1;
@@ -36,9 +42,11 @@ export function mergeRows(
   payload: ChangesetPayload,
 ): void {
   const siteBytes = fromHex(site);
+  // A row that is whole for its own version is new as a whole; what later ones add has its default.
+  const { tables } = schemaVersionOf(schema, payload.schemaVersion);
   let seq = 0;
   for (const { table: number, rows } of payload.tables) {
-    const table = schema.tables[number] as AppTable;
+    const table = tables[number] as AppTable;
     const sequenced = rows.map((row) => {
       const first = seq;
       seq += row.cells.length + (row.sentinel ? 1 : 0);

@@ -6,12 +6,15 @@
 
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { MeshError } from "../protocol/errors.ts";
-import type { MeshId } from "../protocol/ids.ts";
+import type { HeaderHash, MeshId } from "../protocol/ids.ts";
 import { fromHex } from "../protocol/ids.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { appendSome } from "./append.ts";
+import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
+import { judgeClaims } from "./claims.ts";
+import { knownSchema } from "./known-schemas.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { createLiveQueries } from "./live-query.ts";
@@ -26,15 +29,14 @@ import type {
 } from "./replica-database.ts";
 import { createReplicaState, release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { bindDrafts, restoreOwn } from "./restore.ts";
-import { checkSchema } from "./schema.ts";
-import { installSchema, schemaHashes } from "./schema-install.ts";
+import { installSchema } from "./schema-install.ts";
 import { computeStateHash } from "./state-hash.ts";
 import { createTransactions } from "./transaction.ts";
 import { ownChain, sealTransaction } from "./write-path.ts";
 
 /**
- * @throws ERR_SCHEMA_INVALID, ERR_OPTION_INVALID (another signer than the file's), ERR_STORAGE_*,
- * ERR_DATABASE_CORRUPT. The storage is closed then.
+ * @throws ERR_SCHEMA_INVALID, ERR_SCHEMA_NEWER, ERR_OPTION_INVALID (another signer than the
+ * file's), ERR_STORAGE_*, ERR_DATABASE_CORRUPT. The storage is closed then.
  */
 export async function openReplicaDatabase(
   options: ReplicaDatabaseOptions,
@@ -42,15 +44,11 @@ export async function openReplicaDatabase(
   let opened: DatabaseFile | null = null;
   try {
     const { wasm, storage } = options;
-    const schema = options.schema === null ? null : await checkSchema(options.schema, wasm);
+    const schema = options.schema === null ? null : await knownSchema(options.schema, wasm);
     const { file, signer } = await openDatabaseFile(storage, wasm, options.identity);
     opened = file;
-    if (options.schema !== null && schema !== null) {
-      const declared = options.schema;
-      await file.transact((engine) => installSchema(engine, declared, schema, wasm));
-    }
-    const hashes = schemaHashes(file.engine());
-    const state = createReplicaState(file, signer, schema, hashes, options.clock);
+    if (schema !== null) await file.transact((engine) => installSchema(engine, schema));
+    const state = createReplicaState(file, signer, schema, options.clock);
     file.onReopened(() => reloadState(state));
     for (let more = state.untried.size > 0; more;) ({ more } = await appendSome(state, [], 0));
     return createReplicaDatabase(state, options);
@@ -142,19 +140,20 @@ function createReplicaDatabase(
   const appendOwn = async (
     changesets: readonly VerifiedChangeset[],
   ): Promise<readonly IngestOutcome[]> => {
-    const outcomes = await mutex.run(() => restoreOwn(state, changesets));
-    await appendOthers([]);
-    const settled = state.chains.get(signer.siteId, "data")?.settled ?? 0;
-    return outcomes.map((outcome, at) =>
-      outcome.verdict === "held" && (changesets[at]?.header.version ?? 0) <= settled
-        ? { verdict: "applied" }
-        : outcome,
-    );
+    const restored = await mutex.run(() => restoreOwn(state, changesets));
+    const others = await appendOthers(changesets.filter((_, at) => restored[at] === null));
+    const settled = state.chains.own()?.settled ?? 0;
+    let next = 0;
+    return restored.map((outcome, at) => {
+      if (outcome === null) return others[next++] as IngestOutcome;
+      const isMerged = (changesets[at]?.header.version ?? 0) <= settled;
+      return outcome.verdict === "held" && isMerged ? { verdict: "applied" } : outcome;
+    });
   };
   /** Own changesets up to `to` become known to others: durable before it resolves. */
   const releaseUpTo = async (to: number): Promise<void> => {
     const engine = file.engine();
-    const own = state.chains.get(signer.siteId, "data");
+    const own = state.chains.own();
     if (own === undefined || state.mesh === null || to <= state.released.head) return;
     const headHash = readHash(engine, own, to);
     if (headHash === null) return;
@@ -178,6 +177,11 @@ function createReplicaDatabase(
       if (chain === undefined || !file.usable()) return null;
       return readHash(file.engine(), chain, version);
     },
+    findHash: (site, stream, version, hashPrefix) => {
+      if (!file.usable()) return null;
+      const chain = state.chains.find(site, stream, version, hashPrefix);
+      return chain === undefined ? null : readHash(file.engine(), chain, version);
+    },
     authorOf: (site) => state.chains.authorOf(site),
     append: async (changesets) => {
       const outcomes: IngestOutcome[] = [];
@@ -199,16 +203,17 @@ function createReplicaDatabase(
     read: (range, bytesMax) =>
       mutex.run(async () => {
         await file.recover();
-        if (range.site === signer.siteId && range.stream === "data")
+        if (chainOf(state, range) === state.chains.own())
           await releaseUpTo(releasable(state, range));
         return readRange(state, file.engine(), range, bytesMax);
       }),
+    judge: (claims, also) => read((engine) => judgeClaims(state, engine, claims, also)),
     offer: (mode) =>
       mutex.run(async () => {
         state.offering = mode === "on";
         if (!state.offering) return;
         await file.recover();
-        await releaseUpTo(state.chains.get(signer.siteId, "data")?.head ?? 0);
+        await releaseUpTo(state.chains.own()?.head ?? 0);
       }),
     onChange: (listener) => {
       listeners.add(listener);
@@ -248,31 +253,38 @@ function createReplicaDatabase(
 }
 
 const releasable = (state: ReplicaState, range: ChangesetRange): number =>
-  Math.min(range.last, state.chains.get(range.site, range.stream)?.head ?? 0);
+  Math.min(range.last, chainOf(state, range)?.head ?? 0);
+
+const chainOf = (
+  { chains }: ReplicaState,
+  { site, stream, branch }: ChangesetRange,
+): Chain | undefined => chains.get(site, stream, branch);
 
 function readRange(
   state: ReplicaState,
   engine: Engine,
   range: ChangesetRange,
   bytesMax: number,
-): { readonly runs: readonly Uint8Array[]; readonly next: number | null } {
-  const chain = state.chains.get(range.site, range.stream);
+): Awaited<ReturnType<ReplicaDatabase["read"]>> {
+  const chain = chainOf(state, range);
   const runs: Uint8Array[] = [];
+  const hashes: HeaderHash[] = [];
   let bytes = 0;
   let next = range.first;
   // What lies above the watermark may still change: it is nobody else's.
-  const isOwn = range.site === state.signer.siteId && range.stream === "data";
+  const isOwn = chain === state.chains.own();
   const last = isOwn ? Math.min(range.last, state.released.head) : range.last;
-  if (chain === undefined) return { runs, next: null };
+  if (chain === undefined) return { runs, hashes, next: null };
   while (next <= last && (runs.length === 0 || bytes < bytesMax)) {
     const part = readRun(engine, chain, next, last, bytesMax - bytes);
     if (part === null) break;
     runs.push(part.run);
+    hashes.push(part.hash);
     bytes += part.bytes;
     ({ next } = part);
   }
   const isServed = next > range.last || runs.length === 0 || (isOwn && next > last);
-  return { runs, next: isServed ? null : next };
+  return { runs, hashes, next: isServed ? null : next };
 }
 
 async function bindMesh(

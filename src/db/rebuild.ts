@@ -13,7 +13,7 @@ import { entryAt, LOG_ENTRY_COLUMNS } from "./log.ts";
 import { mergeRows } from "./merge.ts";
 import { type ReplicaState, reloadState } from "./replica-state.ts";
 import type { AppSchema } from "./schema.ts";
-import { installSchema, latestSchema } from "./schema-install.ts";
+import { installSchema } from "./schema-install.ts";
 import { computeStateHash } from "./state-hash.ts";
 import type { Storage } from "./storage.ts";
 
@@ -54,7 +54,7 @@ async function writeFresh(
     // Where COMMIT alone is not durable, opening reads what is.
     await storage.commit();
     fresh = await openGeneration(storage, wasm, generation);
-    if (schema !== null) await installFresh(fresh, file.engine(), schema, wasm);
+    if (schema !== null) installFresh(fresh, schema);
     copyLog(file.engine(), fresh);
     if (schema !== null) {
       replay(fresh, schema);
@@ -66,15 +66,9 @@ async function writeFresh(
   await storage.commit();
 }
 
-async function installFresh(
-  fresh: Engine,
-  old: Engine,
-  schema: AppSchema,
-  wasm: WebAssembly.Module,
-): Promise<void> {
-  const tables = latestSchema(old)?.statements ?? [];
+function installFresh(fresh: Engine, schema: AppSchema): void {
   fresh.exec("BEGIN IMMEDIATE");
-  await installSchema(fresh, { version: schema.version, tables }, schema, wasm);
+  installSchema(fresh, schema);
   fresh.exec("COMMIT");
 }
 
@@ -84,7 +78,6 @@ const LOG_TABLES = [
   "rowmesh_author",
   "rowmesh_chain",
   "rowmesh_log",
-  "rowmesh_fork",
 ] as const;
 
 /** Row by row in transactions of some thousand: a log does not fit in memory. */

@@ -11,8 +11,8 @@
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
-import type { Clock, IngestOutcome, ReplicaChange, Signer } from "../seams.ts";
+import type { VectorEntry } from "../protocol/version-vector.ts";
+import type { Clock, IngestOutcome, ReplicaChange, Signer, StreamStore } from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
 import type { ForkProof } from "./forks.ts";
 import type { Schema } from "./schema.ts";
@@ -50,6 +50,15 @@ export interface DatabaseChange extends ReplicaChange {
   readonly tables: ReadonlySet<string>;
 }
 
+/** What waits for a schema version that this replica does not have. */
+export interface NewerSchema {
+  readonly version: number;
+  /** Those that follow of the same authors are counted too, whatever they name. */
+  readonly changesets: number;
+  /** Who names it, ascending. Nobody else vouches for the version. */
+  readonly authors: readonly SiteId[];
+}
+
 export interface LogCounts {
   /** Changesets in the log that wait for a cause. */
   readonly held: number;
@@ -57,6 +66,8 @@ export interface LogCounts {
   readonly parked: number;
   /** Why the first parked one is parked. */
   readonly parkedCode: MeshErrorCode | null;
+  /** Those among the parked that wait for a schema version, ascending by it. */
+  readonly newerSchemas: readonly NewerSchema[];
   readonly void: number;
   /** By code: what was void, parked or refused here, over the life of the file where it is logged. */
   readonly refusedByCode: ReadonlyMap<MeshErrorCode, number>;
@@ -83,11 +94,18 @@ export interface ReplicaDatabase extends MeshDatabase {
    */
   readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
   readonly vector: () => readonly VectorEntry[];
-  /** Of the held changeset of that version, to verify what follows it; null when it is not held. */
+  /** Of the changeset of that version on the author's main chain; null when it is not held. */
   readonly hashOf: (
     site: SiteId,
     stream: VectorEntry["stream"],
     version: number,
+  ) => HeaderHash | null;
+  /** Of the held changeset of that version, on any branch, whose hash begins with these hex digits. */
+  readonly findHash: (
+    site: SiteId,
+    stream: VectorEntry["stream"],
+    version: number,
+    hashPrefix: string,
   ) => HeaderHash | null;
   readonly authorOf: (site: SiteId) => PublicKey | null;
   /**
@@ -95,11 +113,10 @@ export interface ReplicaDatabase extends MeshDatabase {
    * @throws ERR_STORAGE_FULL, ERR_STORAGE_LOST, ERR_ENGINE_TRAP: nothing of the rest was kept; try again
    */
   readonly append: (changesets: readonly VerifiedChangeset[]) => Promise<readonly IngestOutcome[]>;
-  /** As {@link ReplicaStore.read}: own unreleased changesets in the range are released first. */
-  readonly read: (
-    range: ChangesetRange,
-    bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+  /** As {@link StreamStore.read}: own unreleased changesets in the range are released first. */
+  readonly read: StreamStore["read"];
+  /** As {@link StreamStore.judge}. */
+  readonly judge: StreamStore["judge"];
   /** As {@link ReplicaStore.offer}. */
   readonly offer: (mode: "on" | "off") => Promise<void>;
   /** After every commit that changed the log or the tables. Returns the stop function. */

@@ -15,16 +15,21 @@ import { type DatabaseFile, readMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import type { ForkProof } from "./forks.ts";
 import { readHash } from "./log.ts";
+import { OWN_AUTHOR } from "./log-tables.ts";
 import type { AppSchema } from "./schema.ts";
 import type { MeshBinding } from "./replica-database.ts";
+
+export interface Parked {
+  readonly code: MeshErrorCode;
+  /** The schema version it names, where that is what it waits for. */
+  readonly schemaVersion: number | null;
+}
 
 export interface ReplicaState {
   readonly file: DatabaseFile;
   readonly signer: Signer;
   readonly schema: AppSchema | null;
   readonly clock: Clock;
-  /** Of every schema version this file was opened with. */
-  readonly schemaHashByVersion: ReadonlyMap<number, string>;
   chains: Chains;
   mesh: MeshBinding | null;
   /** The own changesets up to here are known to others, or may be. */
@@ -39,7 +44,7 @@ export interface ReplicaState {
   /** Chains whose next changeset waits for that site, and for which of its versions. */
   readonly waitersBySite: Map<SiteId, Map<Chain, number>>;
   /** Why a chain's next changeset waits for an upgrade. */
-  readonly parked: Map<Chain, MeshErrorCode>;
+  readonly parked: Map<Chain, Parked>;
   /** Changesets that the engine failed on although they are valid: not tried again by this process. */
   readonly setAside: Map<HeaderHash, MeshErrorCode>;
   readonly refusals: Map<MeshErrorCode, number>;
@@ -57,16 +62,14 @@ export function createReplicaState(
   file: DatabaseFile,
   signer: Signer,
   schema: AppSchema | null,
-  schemaHashByVersion: ReadonlyMap<number, string>,
   clock: Clock,
 ): ReplicaState {
   const state: ReplicaState = {
-    schemaHashByVersion,
     file,
     signer,
     schema,
     clock,
-    chains: loadChains(file.engine(), signer.siteId, () => state.released),
+    chains: loadChains(file.engine(), OWN_AUTHOR, () => state.released),
     mesh: null,
     released: NOTHING,
     offering: false,
@@ -91,16 +94,18 @@ export function reloadState(state: ReplicaState): void {
   // Done when the file could be opened again.
   if (!state.file.usable()) return;
   const engine = state.file.engine();
-  state.chains = loadChains(engine, state.signer.siteId, () => state.released);
+  const ownAuthor = Number(readMeta(engine, "own") ?? OWN_AUTHOR);
+  state.chains = loadChains(engine, ownAuthor, () => state.released);
   const invite = readMeta(engine, "invite");
   const id = readMeta(engine, "mesh");
   state.mesh =
     id instanceof Uint8Array && invite instanceof Uint8Array ? { id: meshId(id), invite } : null;
   state.announced = Number(readMeta(engine, "announced") ?? 0n);
-  const own = state.chains.get(state.signer.siteId, "data");
+  const own = state.chains.own();
   const head = own?.released ?? 0;
-  const headHash = own === undefined || head === 0 ? null : readHash(engine, own, head);
-  state.released = headHash === null ? NOTHING : { head, headHash };
+  const headHash = own === undefined || head === own.base ? null : readHash(engine, own, head);
+  const base = own === undefined ? NOTHING : { head: own.base, headHash: own.baseHash };
+  state.released = headHash === null ? base : { head, headHash };
   state.nextMerged = numberOf(
     engine,
     "SELECT coalesce(max(merged), 0) + 1 FROM rowmesh_log WHERE merged IS NOT NULL",

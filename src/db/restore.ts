@@ -11,9 +11,8 @@ import { fromHex, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
-import { keepProof } from "./forks.ts";
 import { insertEntry, readEntry, readHash } from "./log.ts";
-import { countRefusal, release, type ReplicaState, reloadState } from "./replica-state.ts";
+import { release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { ownChain, signNext } from "./write-path.ts";
 
 /**
@@ -75,12 +74,12 @@ function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHe
 /**
  * Own changesets that came back from a peer. Those that continue the released head are taken into
  * the log again, and into the tables as soon as their causes are settled; what was written here
- * meanwhile and not released is signed again behind them.
+ * meanwhile and not released is signed again behind them. Null: of another branch.
  */
 export async function restoreOwn(
   state: ReplicaState,
   changesets: readonly VerifiedChangeset[],
-): Promise<readonly IngestOutcome[]> {
+): Promise<readonly (IngestOutcome | null)[]> {
   try {
     return await state.file.transact((engine) => restoreInTransaction(state, engine, changesets));
   } catch (error) {
@@ -93,16 +92,15 @@ async function restoreInTransaction(
   state: ReplicaState,
   engine: Engine,
   changesets: readonly VerifiedChangeset[],
-): Promise<readonly IngestOutcome[]> {
+): Promise<readonly (IngestOutcome | null)[]> {
   const own = ownChain(state, engine);
   const restored: VerifiedChangeset[] = [];
-  const outcomes: IngestOutcome[] = [];
+  const outcomes: (IngestOutcome | null)[] = [];
   let base = state.released;
   for (const changeset of changesets) {
     const outcome = judgeOwn(state, engine, own, base, changeset);
     outcomes.push(outcome);
-    if (outcome.verdict === "refused") countRefusal(state, outcome.code ?? "ERR_FORK");
-    if (outcome.verdict !== "held") continue;
+    if (outcome?.verdict !== "held") continue;
     restored.push(changeset);
     base = { head: changeset.header.version, headHash: changeset.headerHash };
   }
@@ -124,14 +122,14 @@ async function restoreInTransaction(
   return outcomes;
 }
 
-/** "held" when it continues `base`. */
+/** "held" when it continues `base`; null when it does not: a copy of this key wrote it. */
 function judgeOwn(
   state: ReplicaState,
   engine: Engine,
   own: Chain,
   base: OwnHead,
   changeset: VerifiedChangeset,
-): IngestOutcome {
+): IngestOutcome | null {
   const { header, headerHash, previousHash } = changeset;
   if (state.mesh === null || changeset.mesh !== state.mesh.id) {
     return { verdict: "refused", code: "ERR_WRONG_MESH" };
@@ -139,15 +137,10 @@ function judgeOwn(
   if (header.stream !== "data" || state.schema === null) {
     return { verdict: "later", code: "ERR_NOT_SUPPORTED" };
   }
-  if (header.version > base.head + 1) {
-    return { verdict: "later", code: "ERR_UNKNOWN_PREDECESSOR" };
-  }
   if (header.version === base.head + 1 && previousHash === base.headHash) {
     return { verdict: "held" };
   }
   const isHead = header.version === base.head;
   const held = isHead ? base.headHash : readHash(engine, own, header.version);
-  if (header.version <= base.head && held === headerHash) return { verdict: "known" };
-  keepProof(engine, own, changeset);
-  return { verdict: "refused", code: "ERR_FORK" };
+  return header.version <= base.head && held === headerHash ? { verdict: "known" } : null;
 }

@@ -1,78 +1,70 @@
 /**
- * Brings the file's tables to the app's schema: all of a first version, or what a later one adds.
- * One transaction; rowmesh issues every DDL statement there ever is.
+ * Brings the file's tables to the app's schema, from nothing or from the version the file has, in
+ * one transaction. rowmesh issues every DDL statement there ever is.
  *
  * @module
  */
 
 import { MeshError } from "../protocol/errors.ts";
 import type { Engine } from "./engine.ts";
-import { type AppSchema, type AppTable, checkSchema, quoteName, type Schema } from "./schema.ts";
+import { type AppIndex, type AppSchema, type AppTable, quoteName } from "./schema.ts";
 
 /**
- * Inside an open transaction with nothing else in it.
- * @throws ERR_SCHEMA_INVALID when the change is not purely an addition
+ * Inside an open transaction with nothing else in it: cr-sqlite knows new tables only after COMMIT.
+ * @throws ERR_SCHEMA_NEWER when a later version of the app wrote the file; ERR_SCHEMA_INVALID when
+ * the app declares a version differently than the file had it
  */
-export async function installSchema(
-  engine: Engine,
-  schema: Schema,
-  checked: AppSchema,
-  wasm: WebAssembly.Module,
-): Promise<void> {
-  const latest = latestSchema(engine);
-  if (latest !== null && latest.version > checked.version) {
-    throw invalid(
-      `the file was written by schema version ${latest.version}, this app has ${checked.version}: upgrade the app`,
+export function installSchema(engine: Engine, schema: AppSchema): void {
+  const kept = keptVersions(engine);
+  const from = Math.max(0, ...kept.keys());
+  if (from > schema.version) {
+    throw new MeshError(
+      "ERR_SCHEMA_NEWER",
+      `the database has schema version ${from}, this app ${schema.version}: load the newer app`,
     );
   }
-  if (latest?.version === checked.version) {
-    if (latest.hash === checked.hash) return;
-    throw invalid(`version ${checked.version} was declared differently before: count it up`);
+  assertHistory(kept, schema);
+  const before = schema.versions[from - 1]?.tables ?? [];
+  for (const [at, table] of schema.tables.entries()) {
+    const old = before[at];
+    if (old === undefined) createTable(engine, table);
+    else addColumns(engine, table, old.columns.length);
   }
-  const before =
-    latest === null
-      ? null
-      : await checkSchema({ version: latest.version, tables: latest.statements }, wasm);
-  for (const index of before?.indexes ?? []) engine.exec(`DROP INDEX ${quoteName(index.name)}`);
-  for (const [at, table] of (before?.tables ?? []).entries()) {
-    addColumns(engine, table, checked.tables[at]);
-  }
-  for (const table of checked.tables.slice(before?.tables.length ?? 0)) createTable(engine, table);
-  for (const index of checked.indexes) engine.exec(index.sql);
+  syncIndexes(engine, schema);
   const keep = engine.prepare("INSERT INTO rowmesh_schema VALUES (?, ?, ?)");
-  keep.bindStored([BigInt(checked.version), checked.hash, JSON.stringify(schema.tables)]);
-  keep.run();
+  for (const [at, { hash, statements }] of schema.versions.entries()) {
+    if (kept.has(at + 1)) continue;
+    keep.bindStored([BigInt(at + 1), hash, JSON.stringify(statements)]);
+    keep.run();
+  }
 }
 
-const invalid = (why: string): MeshError => new MeshError("ERR_SCHEMA_INVALID", why);
-
-interface KeptSchema {
-  readonly version: number;
+interface KeptVersion {
   readonly hash: string;
   readonly statements: readonly string[];
 }
 
-/** The schema the file's tables have now; null when it has none. */
-export function latestSchema(engine: Engine): KeptSchema | null {
-  const select = engine.prepare(
-    "SELECT version, hash, statements FROM rowmesh_schema ORDER BY version DESC LIMIT 1",
-  );
-  const latest = select.step()
-    ? {
-        version: select.integer(0),
-        hash: select.text(1),
-        statements: JSON.parse(select.text(2)) as string[],
-      }
-    : null;
-  select.reset();
-  return latest;
+function keptVersions(engine: Engine): ReadonlyMap<number, KeptVersion> {
+  const kept = new Map<number, KeptVersion>();
+  const select = engine.prepare("SELECT version, hash, statements FROM rowmesh_schema");
+  while (select.step()) {
+    const statements = JSON.parse(select.text(2)) as string[];
+    kept.set(select.integer(0), { hash: select.text(1), statements });
+  }
+  return kept;
 }
 
-export function schemaHashes(engine: Engine): ReadonlyMap<number, string> {
-  const hashes = new Map<number, string>();
-  const select = engine.prepare("SELECT version, hash FROM rowmesh_schema");
-  while (select.step()) hashes.set(select.integer(0), select.text(1));
-  return hashes;
+/** What was released stays: others were told of it under its number. */
+function assertHistory(kept: ReadonlyMap<number, KeptVersion>, schema: AppSchema): void {
+  for (const [version, { hash, statements }] of kept) {
+    const declared = schema.versions[version - 1];
+    if (declared?.hash === hash) continue;
+    const was = statements.filter((sql) => !declared?.statements.includes(sql)).join("; ");
+    throw new MeshError(
+      "ERR_SCHEMA_INVALID",
+      `version ${version} was declared differently when this database took it${was === "" ? "" : ` (${was.slice(0, 200)})`}: put it back as it was, and write the change as a further migration`,
+    );
+  }
 }
 
 function createTable(engine: Engine, table: AppTable): void {
@@ -88,23 +80,11 @@ const guardSql = ({ name, keys }: AppTable): string => {
   return `CREATE TRIGGER ${quoteName(`rowmesh_guard_${name}`)} BEFORE UPDATE OF ${columns.join(", ")} ON ${quoteName(name)} WHEN ${changed} BEGIN SELECT RAISE(ABORT, 'the primary key of a row never changes: delete the row and insert another'); END`;
 };
 
-const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
-
-function addColumns(engine: Engine, before: AppTable, after: AppTable | undefined): void {
-  const { name } = before;
-  if (after === undefined || after.name !== name) {
-    throw invalid(`table ${name} must stay, in its place: new tables come last`);
-  }
-  const kept = after.columns.slice(0, before.columns.length);
-  if (!same(before.keys, after.keys) || !same(before.columns, kept)) {
-    throw invalid(
-      `table ${name}: columns are only added, at the end; names, types, keys, defaults and checks stay`,
-    );
-  }
-  const added = after.columns.slice(before.columns.length);
-  if (added.length === 0) return;
+/** Those from number `from` on. Rows that are there show the column's default, and gain no clock entry. */
+function addColumns(engine: Engine, { name, columns }: AppTable, from: number): void {
+  if (columns.length === from) return;
   engine.exec(`SELECT crsql_begin_alter('${name}')`);
-  for (const column of added) {
+  for (const column of columns.slice(from)) {
     if (column === null) continue;
     const parts = [
       quoteName(column.name),
@@ -116,4 +96,22 @@ function addColumns(engine: Engine, before: AppTable, after: AppTable | undefine
     engine.exec(`ALTER TABLE ${quoteName(name)} ADD COLUMN ${parts.join(" ")}`);
   }
   engine.exec(`SELECT crsql_commit_alter('${name}')`);
+}
+
+/** Indexes decide nothing about merging: the file simply gets those that are declared now. */
+function syncIndexes(engine: Engine, { tables, indexes }: AppSchema): void {
+  const owned = new Set(tables.map(({ name }) => name));
+  const wanted = new Map(indexes.map((index) => [index.name, index]));
+  const select = engine.prepare(
+    "SELECT name, sql, tbl_name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
+  );
+  const present: AppIndex[] = [];
+  while (select.step()) {
+    if (owned.has(select.text(2))) present.push({ name: select.text(0), sql: select.text(1) });
+  }
+  for (const { name, sql } of present) {
+    if (wanted.get(name)?.sql === sql) wanted.delete(name);
+    else engine.exec(`DROP INDEX ${quoteName(name)}`);
+  }
+  for (const { sql } of wanted.values()) engine.exec(sql);
 }

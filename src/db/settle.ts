@@ -8,17 +8,22 @@
  * @module
  */
 
-import type { ChangesetHeader, Dependency } from "../protocol/changeset.ts";
-import { equalBytes } from "../protocol/bytes.ts";
+import type { ChangesetHeader, Dependency, Stream } from "../protocol/changeset.ts";
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
-import { fromHex, type HeaderHash, type SiteId } from "../protocol/ids.ts";
+import { fromHex, type HeaderHash, type SiteId, toHex } from "../protocol/ids.ts";
 import { type ChangesetPayload, decodePayload, decodePayloadPrefix } from "../protocol/payload.ts";
 import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
-import { type LogEntry, type LogVerdict, readEntry, readHash, updateVerdict } from "./log.ts";
+import { type LogEntry, type LogVerdict, readEntry, updateVerdict } from "./log.ts";
 import { mergeRows } from "./merge.ts";
-import { countRefusal, noteWallClock, type ReplicaState, reloadState } from "./replica-state.ts";
-import type { AppSchema } from "./schema.ts";
+import {
+  countRefusal,
+  noteWallClock,
+  type Parked,
+  type ReplicaState,
+  reloadState,
+} from "./replica-state.ts";
+import { type AppSchema, schemaVersionOf } from "./schema.ts";
 import { validatePayload } from "./validate.ts";
 
 /** The changeset that is being merged when something fails. */
@@ -82,6 +87,8 @@ export function settleUntried(
   }
   for (const chain of state.untried) {
     state.untried.delete(chain);
+    // Until the next opening: its payload may be large, and gaps close behind it as often as one likes.
+    if (state.parked.has(chain)) continue;
     while (chain.settled < chain.head) {
       if (isSpent(budget)) {
         state.untried.add(chain);
@@ -121,7 +128,11 @@ export function trySettle(
   watch: MergeWatch,
 ): LogVerdict {
   const { header, headerHash } = changeset;
-  const missing = header.dependencies.find((cause) => !isSettled(state, engine, cause));
+  const isFirst = chain.branch !== "" && header.version === chain.base + 1;
+  const missing =
+    isFirst && !isSettled(state, chain.stream, baseOf(chain))
+      ? baseOf(chain)
+      : header.dependencies.find((cause) => !isSettled(state, "data", cause));
   if (missing !== undefined) {
     waitFor(state, chain, missing);
     return { state: "held", code: null, merged: null };
@@ -129,7 +140,7 @@ export function trySettle(
   const verdict = judgeAndMerge(state, engine, chain.site, changeset, watch);
   if (verdict.code !== null && verdict.code !== changeset.code) countRefusal(state, verdict.code);
   if (verdict.state === "parked") {
-    state.parked.set(chain, verdict.code ?? "ERR_SCHEMA_NEWER");
+    state.parked.set(chain, parkedAs(verdict.code ?? "ERR_SCHEMA_NEWER", changeset.payload));
     return verdict;
   }
   if (verdict.state === "void") state.voidCount++;
@@ -138,11 +149,21 @@ export function trySettle(
   return verdict;
 }
 
+/** What a branch leaves is the predecessor of its first changeset. */
+const baseOf = ({ site, base, baseHash }: Chain): Dependency => ({
+  site,
+  version: base,
+  hashPrefix: fromHex(baseHash.slice(0, 16)),
+});
+
+const parkedAs = (code: MeshErrorCode, payload: Uint8Array): Parked => ({
+  code,
+  schemaVersion: code === "ERR_SCHEMA_NEWER" ? decodePayloadPrefix(payload).schemaVersion : null,
+});
+
 function waitFor(state: ReplicaState, chain: Chain, { site, version }: Dependency): void {
   const waiters = state.waitersBySite.get(site) ?? new Map<Chain, number>();
-  // Settled under another hash: a branch that is not followed here.
-  const isForeign = (state.chains.get(site, "data")?.settled ?? 0) >= version;
-  state.waitersBySite.set(site, waiters.set(chain, isForeign ? Number.POSITIVE_INFINITY : version));
+  state.waitersBySite.set(site, waiters.set(chain, version));
 }
 
 /** Moves a chain's settled head on by one, and lets those try again who may have waited for it. */
@@ -156,19 +177,28 @@ export function settled(
   state.parked.delete(chain);
   const waiters = state.waitersBySite.get(chain.site);
   for (const [waiter, version] of waiters ?? []) {
-    // Not each with every version: whoever waits for one in the far future costs a comparison.
-    if (version > chain.settled) continue;
+    // Each chain of the site passes it once: whoever waits for what never comes costs a comparison.
+    if (version !== chain.settled) continue;
     waiters?.delete(waiter);
     state.untried.add(waiter);
   }
 }
 
-function isSettled(state: ReplicaState, engine: Engine, cause: Dependency): boolean {
-  const chain = state.chains.get(cause.site, "data");
-  if (chain === undefined || chain.settled < cause.version) return false;
-  const hash =
-    chain.settled === cause.version ? chain.settledHash : readHash(engine, chain, cause.version);
-  return hash !== null && equalBytes(fromHex(hash.slice(0, 16)), cause.hashPrefix);
+function isSettled(
+  state: ReplicaState,
+  stream: Stream,
+  { site, version, hashPrefix }: Dependency,
+): boolean {
+  if (version === 0) return true;
+  const hash = toHex(hashPrefix);
+  const chains = state.chains.of(site, stream);
+  // A branch begins with what it leaves as if that were settled.
+  const isHead = (chain: Chain): boolean =>
+    chain.settled === version && version > chain.base && chain.settledHash.startsWith(hash);
+  if (chains.some(isHead)) return true;
+  if (!chains.some((chain) => chain.settled > version)) return false;
+  const chain = state.chains.find(site, stream, version, hash);
+  return chain !== undefined && chain.settled >= version;
 }
 
 const parked = (code: MeshErrorCode): LogVerdict => ({ state: "parked", code, merged: null });
@@ -192,8 +222,8 @@ function judgeAndMerge(
   try {
     const { schemaVersion, schemaHash } = decodePayloadPrefix(payload);
     if (schemaVersion > schema.version) return parked("ERR_SCHEMA_NEWER");
-    const known = state.schemaHashByVersion.get(schemaVersion) ?? null;
-    if (schemaHash !== null && known !== null && schemaHash !== known) {
+    const { hash } = schemaVersionOf(schema, schemaVersion);
+    if (schemaHash !== null && schemaHash !== hash) {
       return parked("ERR_SCHEMA_MISMATCH");
     }
     rows = decodePayload(payload);

@@ -18,12 +18,12 @@ import {
   type CellColumn,
   checkSql,
   type KeyColumn,
+  schemaVersionOf,
   type ValueClass,
 } from "./schema.ts";
 
 /**
- * Of a payload that names this schema's version or an earlier one: a table or column beyond this
- * schema is beyond the named one too.
+ * By the tables of the version the payload names, which is this schema's or an earlier one.
  * @throws MeshError ERR_ROWS_INVALID: void everywhere and for ever
  */
 export function validatePayload(
@@ -31,9 +31,10 @@ export function validatePayload(
   schema: AppSchema,
   engine: Engine,
 ): void {
+  const { tables } = schemaVersionOf(schema, payload.schemaVersion);
   let rowCount = 0;
   for (const { table: number, rows } of payload.tables) {
-    const table = schema.tables[number];
+    const table = tables[number];
     if (table === undefined) throw new MeshError("ERR_ROWS_INVALID", `no table ${number}`);
     rowCount += rows.length;
     if (rowCount > ROWS_MAX) throw invalid(table, "too many rows");

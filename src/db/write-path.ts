@@ -45,7 +45,7 @@ export async function sealTransaction(
   const tables = captureChanges(engine, schema, written);
   if (tables.length === 0) return [];
   const broadcasts: Uint8Array[] = [];
-  let causes = state.chains.frontier(state.signer.siteId);
+  let causes = state.chains.frontier();
   while (causes.length > DEPENDENCIES_MAX) {
     const some = causes.slice(0, DEPENDENCIES_MAX);
     await appendOwn(state, engine, schema, [], some, broadcasts);
@@ -117,7 +117,7 @@ const wallClock = ({ clock }: ReplicaState): number =>
 
 export const ownChain = (state: ReplicaState, engine: Engine): Chain => {
   const { siteId, publicKey } = state.signer;
-  return state.chains.get(siteId, "data") ?? state.chains.add(engine, siteId, publicKey, "data");
+  return state.chains.own() ?? state.chains.add(engine, siteId, publicKey, "data");
 };
 
 /** The successor of `previous`, signed. */

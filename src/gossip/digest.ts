@@ -12,6 +12,8 @@ import { ByteWriter, encodeText } from "../protocol/bytes.ts";
 import { fromHex, toHex } from "../protocol/ids.ts";
 import {
   type AuthorStream,
+  mainOf,
+  mainStream,
   type VectorEntry,
   type VersionVector,
   writeVectorEntry,
@@ -24,6 +26,13 @@ const BUCKET_DIGITS = 2;
 /** A vector with its digest, computed when asked for, and only where something changed. */
 export interface DigestedVector {
   readonly entries: VersionVector;
+  /** Keys of branches, by the key of the main chain they leave. */
+  readonly branches: ReadonlyMap<AuthorStream, ReadonlySet<AuthorStream>>;
+  /**
+   * Whether one of the author's chains has this head: who has it has all that leads to it, on
+   * whichever chains. Of authors with branches.
+   */
+  readonly holdsHead: (entry: VectorEntry) => boolean;
   readonly set: (key: AuthorStream, entry: VectorEntry) => void;
   readonly replace: (entries: Iterable<readonly [AuthorStream, VectorEntry]>) => void;
   /**
@@ -35,6 +44,9 @@ export interface DigestedVector {
 
 export function createDigestedVector(): DigestedVector {
   const entries = new Map<AuthorStream, VectorEntry>();
+  const branches = new Map<AuthorStream, Set<AuthorStream>>();
+  /** Of authors with branches: how many of their chains have a head. */
+  const heads = new Map<AuthorStream, Map<string, number>>();
   const keysByBucket = new Map<string, Set<AuthorStream>>();
   /** Of buckets that did not change; null where a bucket claims nothing. */
   const hashByBucket = new Map<string, Uint8Array | null>();
@@ -45,8 +57,34 @@ export function createDigestedVector(): DigestedVector {
     const keys = keysByBucket.get(bucket) ?? new Set();
     keysByBucket.set(bucket, keys.add(key));
     hashByBucket.delete(bucket);
+    const before = entries.get(key);
     entries.set(key, entry);
     digest = null;
+    const main = mainOf(key);
+    if (entry.branch !== undefined) {
+      branches.set(main, (branches.get(main) ?? new Set()).add(key));
+    }
+    if (branches.has(main)) countHead(main, before, entry);
+  }
+
+  function countHead(
+    main: AuthorStream,
+    before: VectorEntry | undefined,
+    after: VectorEntry,
+  ): void {
+    const counted = heads.get(main);
+    const counts = counted ?? new Map<string, number>();
+    heads.set(main, counts);
+    const count = (entry: VectorEntry | undefined, by: 1 | -1): void => {
+      if (entry === undefined) return;
+      const head = headOf(entry);
+      const sum = (counts.get(head) ?? 0) + by;
+      if (sum === 0) counts.delete(head);
+      else counts.set(head, sum);
+    };
+    if (counted === undefined) count(entries.get(main), 1);
+    else count(before, -1);
+    count(after, 1);
   }
 
   function hashOf(bucket: string): Uint8Array | null {
@@ -73,10 +111,20 @@ export function createDigestedVector(): DigestedVector {
 
   return {
     entries,
+    branches,
+    holdsHead: (entry) => {
+      const main = mainStream(entry);
+      const counts = heads.get(main);
+      if (counts !== undefined) return counts.has(headOf(entry));
+      const only = entries.get(main);
+      return only !== undefined && headOf(only) === headOf(entry);
+    },
     set,
     replace: (replacement) => {
       const all = [...replacement];
       entries.clear();
+      branches.clear();
+      heads.clear();
       keysByBucket.clear();
       hashByBucket.clear();
       digest = null;
@@ -85,6 +133,8 @@ export function createDigestedVector(): DigestedVector {
     digest: () => (digest ??= compute()),
   };
 }
+
+const headOf = ({ head, headHash }: VectorEntry): string => `${head}/${headHash}`;
 
 /** An entry that claims nothing counts as absent. */
 const isEmpty = (entry: VectorEntry): boolean =>

@@ -93,7 +93,7 @@ export interface Link {
 
 export function createLink(peer: PeerId, context: LinkContext): Link {
   const { identity, ours, emit } = context;
-  const view = createPeerView(ours.entries);
+  const view = createPeerView(ours);
   const feed = createVectorFeed(ours.entries);
   const serving = createServing();
   const refused = (code: MeshErrorCode) => context.refusals.refuse(peer, code);
@@ -166,6 +166,7 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       view.claimEqual();
       unsettled = 0;
     } else if (view.known() && view.digest() === digest) {
+      view.recheck();
       unsettled = 0;
     } else {
       offerFull(nowMs);
@@ -200,7 +201,9 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
   function heldOf(range: ChangesetRange): readonly ChangesetRange[] {
     const entry = ours.entries.get(authorStream(range));
     const held = entry?.beyond.at(-1)?.last ?? entry?.head ?? 0;
-    return range.first > held ? [] : [{ ...range, last: Math.min(range.last, held) }];
+    return range.first > held || range.first <= (entry?.floor ?? 0)
+      ? []
+      : [{ ...range, last: Math.min(range.last, held) }];
   }
 
   function pump(nowMs: number): void {
@@ -277,10 +280,8 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     },
     read: serving.readDone,
     changed: (keys, urgency, nowMs) => {
-      for (const key of keys) {
-        feed.changed(key);
-        view.oursChanged(key);
-      }
+      for (const key of keys) feed.changed(key);
+      view.oursChanged(keys);
       vectorDueMs ??= Math.max(
         nowMs + (urgency === "now" ? 0 : VECTOR_MS),
         vectorSentMs + VECTOR_MS,

@@ -8,7 +8,7 @@
  */
 
 import type { SiteId } from "../protocol/ids.ts";
-import { type AuthorStream, authorStream } from "../protocol/version-vector.ts";
+import type { AuthorStream } from "../protocol/version-vector.ts";
 import type { Emit } from "./effect.ts";
 import type { Link } from "./link.ts";
 
@@ -19,18 +19,15 @@ export interface OwnLog {
 }
 
 export function createOwnLog(site: SiteId, emit: Emit): OwnLog {
-  const ownKeys: readonly AuthorStream[] = [
-    authorStream({ site, stream: "data" }),
-    authorStream({ site, stream: "membership" }),
-  ];
+  const isOwn = (key: AuthorStream): boolean => key.startsWith(site);
   let isOffered = false;
 
   // Once each, whatever becomes of it: two who take turns in failing would keep us silent for ever.
   const holdsMore = (link: Link) =>
-    ownKeys.some((key) => link.view.lacks(key) > 0 && !link.failed(key));
+    [...link.view.lacking()].some((key) => isOwn(key) && !link.failed(key));
 
   return {
-    isOwn: (key) => ownKeys.includes(key),
+    isOwn,
     isOffered: () => isOffered,
     pump: (links) => {
       const open = [...links].filter(({ state }) => state().type === "open");
@@ -39,8 +36,7 @@ export function createOwnLog(site: SiteId, emit: Emit): OwnLog {
         isOffered = false;
         emit({ type: "offer", mode: "off" });
       }
-      const isSafe = known.length > 0 && !known.some(holdsMore);
-      if (!isOffered && isSafe) {
+      if (!isOffered && known.length > 0 && !known.some(holdsMore)) {
         isOffered = true;
         emit({ type: "offer", mode: "on" });
       }

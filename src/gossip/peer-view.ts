@@ -2,6 +2,10 @@
  * Peer view: what one peer claims to hold, and where that differs from what we hold. Kept up to
  * date entry by entry, so that nobody ever compares two whole vectors to learn about one change.
  *
+ * A fork shows in three ways: one head version under two hashes; a branch that we do not have; a run
+ * that does not follow what we hold. Then versions that we hold are asked for again, further and
+ * further back, until a run follows something that both hold (rule AE11).
+ *
  * @module
  */
 
@@ -10,19 +14,19 @@ import type { VectorMessage } from "../protocol/messages.ts";
 import {
   type AuthorStream,
   authorStream,
+  type ChangesetRange,
   countVersions,
+  mainOf,
   missingVersions,
-  type VectorEntry,
   type VersionRange,
-  type VersionVector,
 } from "../protocol/version-vector.ts";
-import { createDigestedVector } from "./digest.ts";
+import { createDigestedVector, type DigestedVector } from "./digest.ts";
 
 /** How one author's stream differs. Counts are of versions. */
 interface Difference {
   readonly weLack: number;
   readonly itLacks: number;
-  /** The same head version under two hashes. */
+  /** Chains of one key that are not the same, although neither may lack a version. */
   readonly fork: boolean;
 }
 
@@ -32,14 +36,22 @@ export interface PeerView {
   readonly claim: (message: VectorMessage) => void;
   /** The peer's digest is ours: it holds exactly what we hold. */
   readonly claimEqual: () => void;
-  /** Call after `ours` changed under this key. */
-  readonly oursChanged: (key: AuthorStream) => void;
+  /** Call after `ours` changed under these keys. */
+  readonly oursChanged: (keys: readonly AuthorStream[]) => void;
   /** Of what the peer claims; costs one hash over it after a change. */
   readonly digest: () => string;
   /** Streams of which the peer claims something we lack. Those asked about last come last. */
   readonly lacking: () => Iterable<AuthorStream>;
+  /** Runs of this range were taken: what was asked for again is there. */
+  readonly gained: (range: ChangesetRange) => void;
+  /** A run of this range follows nothing we hold. @returns whether to ask from further back */
+  readonly walkBack: (range: ChangesetRange) => boolean;
+  /** Whether either of us has branches of this key's author. */
+  readonly isForked: (key: AuthorStream) => boolean;
   readonly askedAbout: (key: AuthorStream) => void;
   readonly missing: (key: AuthorStream) => readonly VersionRange[];
+  /** The digests differ still, although all claims are known: looks for forks once more. */
+  readonly recheck: () => void;
   readonly lacks: (key: AuthorStream) => number;
   readonly totals: () => { readonly weLack: number; readonly itLacks: number };
   /** Nothing is known to differ. */
@@ -49,18 +61,26 @@ export interface PeerView {
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
 
-export function createPeerView(ours: VersionVector): PeerView {
+/** Keys of all chains of the author. */
+const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStream[] => {
+  const main = mainOf(key);
+  return [main, ...(vector.branches.get(main) ?? [])];
+};
+
+export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
   const differences = new Map<AuthorStream, Difference>();
   const lacking = new Set<AuthorStream>();
   const forks = new Set<AuthorStream>();
+  /** From which version on versions are asked for whether we hold them or not. */
+  const again = new Map<AuthorStream, { readonly first: number; readonly step: number }>();
   let known = false;
   let weLack = 0;
   let itLacks = 0;
 
   function compare(key: AuthorStream): void {
     const before = differences.get(key) ?? NOTHING;
-    const after = differenceOf(ours.get(key), theirs.entries.get(key));
+    const after = differenceOf(key);
     weLack += after.weLack - before.weLack;
     itLacks += after.itLacks - before.itLacks;
     if (after === NOTHING) differences.delete(key);
@@ -71,20 +91,103 @@ export function createPeerView(ours: VersionVector): PeerView {
     else forks.delete(key);
   }
 
+  const isForked = (key: AuthorStream): boolean => {
+    const main = mainOf(key);
+    return ours.branches.has(main) || theirs.branches.has(main);
+  };
+
+  function missing(key: AuthorStream): readonly VersionRange[] {
+    const entry = theirs.entries.get(key);
+    if (entry === undefined) return [];
+    const isHeld = isForked(key) && entry.beyond.length === 0 && ours.holdsHead(entry);
+    if (isHeld) return [];
+    const lacked = missingVersions(ours.entries.get(key), entry);
+    const { first = entry.head + 1 } = again.get(key) ?? {};
+    if (first > entry.head) return lacked;
+    const rest = lacked.filter(({ first: from }) => from > entry.head);
+    return [{ first: Math.min(first, lacked[0]?.first ?? first), last: entry.head }, ...rest];
+  }
+
+  function differenceOf(key: AuthorStream): Difference {
+    const our = ours.entries.get(key);
+    const their = theirs.entries.get(key);
+    const isOther = our?.head !== their?.head || our?.headHash !== their?.headHash;
+    const isSameVersion = our !== undefined && our.head > 0 && our.head === their?.head;
+    const fork = isOther && (isSameVersion || isForked(key));
+    const lacked = countVersions(missing(key));
+    const isTheirs = our === undefined || (isForked(key) && theirs.holdsHead(our));
+    const more = isTheirs ? 0 : countVersions(missingVersions(their, our));
+    const isNothing = lacked === 0 && more === 0 && !fork;
+    return isNothing ? NOTHING : { weLack: lacked, itLacks: more, fork };
+  }
+
+  /** Where a claim shows a fork, what we hold of that chain may be of another one. */
+  function suspect(keys: Iterable<AuthorStream>): void {
+    const floorsByMain = new Map<AuthorStream, number[]>();
+    for (const key of keys) {
+      const our = ours.entries.get(key);
+      const entry = theirs.entries.get(key);
+      if (entry === undefined) continue;
+      if (our?.head === entry.head && our.headHash !== entry.headHash) askFrom(key, entry.head);
+      if (entry.branch === undefined || our !== undefined) continue;
+      const floors = floorsByMain.get(mainOf(key)) ?? [];
+      floorsByMain.set(mainOf(key), floors);
+      floors.push(entry.floor);
+    }
+    for (const [main, floors] of floorsByMain) suspectBeside(main, floors);
+  }
+
+  /** Branches that we do not have leave their chains after these versions; which chains, only the log tells. */
+  function suspectBeside(main: AuthorStream, floors: number[]): void {
+    floors.sort((a, b) => a - b);
+    const beside = [...chainsOf(theirs, main)]
+      .flatMap((key) => theirs.entries.get(key) ?? [])
+      .filter((entry) => ours.entries.has(authorStream(entry)))
+      .sort((a, b) => a.floor - b.floor);
+    let at = 0;
+    for (const entry of beside) {
+      while (at < floors.length && (floors[at] as number) < entry.floor) at++;
+      const lowest = floors[at];
+      if (lowest !== undefined && lowest < entry.head) askFrom(authorStream(entry), lowest + 1);
+    }
+  }
+
+  function askFrom(key: AuthorStream, first: number): void {
+    const before = again.get(key);
+    if (before === undefined || before.first > first) again.set(key, { first, step: 1 });
+  }
+
   function claim({ part, entries }: VectorMessage): void {
     known = true;
     if (part === "first") {
       const before = [...theirs.entries.keys()];
       theirs.replace([]);
       for (const key of before) compare(key);
-      for (const key of ours.keys()) compare(key);
+      for (const key of ours.entries.keys()) compare(key);
     }
+    const keys: AuthorStream[] = [];
     for (const entry of entries) {
       const key = authorStream(entry);
       const room = theirs.entries.size < VECTOR_ENTRIES_PER_PEER_MAX;
       if (!room && !theirs.entries.has(key)) continue;
       theirs.set(key, entry);
-      compare(key);
+      keys.push(key);
+    }
+    // Branches tell about the chains beside them: only when all are there.
+    suspect(keys);
+    compareAll(keys);
+  }
+
+  /** With all chains of authors that have branches: once each, however many of them changed. */
+  function compareAll(keys: Iterable<AuthorStream>): void {
+    const mains = new Set<AuthorStream>();
+    for (const key of keys) {
+      if (isForked(key)) mains.add(mainOf(key));
+      else compare(key);
+    }
+    for (const main of mains) {
+      for (const each of new Set([...chainsOf(ours, main), ...chainsOf(theirs, main)]))
+        compare(each);
     }
   }
 
@@ -93,37 +196,48 @@ export function createPeerView(ours: VersionVector): PeerView {
     claim,
     claimEqual: () => {
       known = true;
-      if (differences.size === 0 && theirs.entries.size === ours.size) return;
-      theirs.replace(ours);
+      if (differences.size === 0 && theirs.entries.size === ours.entries.size) return;
+      theirs.replace(ours.entries);
+      again.clear();
       for (const key of differences.keys()) compare(key);
     },
-    oursChanged: (key) => {
-      if (known) compare(key);
+    oursChanged: (keys) => {
+      if (known) compareAll(keys);
     },
     digest: theirs.digest,
     lacking: () => lacking,
     askedAbout: (key) => {
       if (lacking.delete(key)) lacking.add(key);
     },
-    missing: (key) => {
-      const entry = theirs.entries.get(key);
-      return entry === undefined ? [] : missingVersions(ours.get(key), entry);
+    gained: (range) => {
+      const key = authorStream(range);
+      const asked = again.get(key);
+      if (asked === undefined || range.first > asked.first || range.last < asked.first) return;
+      const isWhole = range.last >= (theirs.entries.get(key)?.head ?? 0);
+      if (isWhole) again.delete(key);
+      else again.set(key, { ...asked, first: range.last + 1 });
+      compare(key);
     },
+    walkBack: (range) => {
+      const key = authorStream(range);
+      const { first, step } = again.get(key) ?? { first: range.first, step: 1 };
+      const lowest = (theirs.entries.get(key)?.floor ?? 0) + 1;
+      const next = Math.max(lowest, Math.min(first, range.first) - step);
+      if (next >= range.first) return false;
+      again.set(key, { first: next, step: 2 * step });
+      compare(key);
+      return true;
+    },
+    isForked,
+    recheck: () => {
+      if (weLack > 0) return;
+      suspect(forks);
+      compareAll([...again.keys()]);
+    },
+    missing,
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),
     same: () => known && differences.size === 0,
     forks: () => [...forks],
   };
-}
-
-function differenceOf(ours: VectorEntry | undefined, theirs: VectorEntry | undefined): Difference {
-  const weLack = theirs === undefined ? 0 : countVersions(missingVersions(ours, theirs));
-  const itLacks = ours === undefined ? 0 : countVersions(missingVersions(theirs, ours));
-  const fork =
-    ours !== undefined &&
-    theirs !== undefined &&
-    ours.head > 0 &&
-    ours.head === theirs.head &&
-    ours.headHash !== theirs.headHash;
-  return weLack === 0 && itLacks === 0 && !fork ? NOTHING : { weLack, itLacks, fork };
 }

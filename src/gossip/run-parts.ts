@@ -6,7 +6,7 @@
  */
 
 import { ByteReader, notCanonical } from "../protocol/bytes.ts";
-import { decodeHeader, type Stream } from "../protocol/changeset.ts";
+import { decodeHeader } from "../protocol/changeset.ts";
 import { HASH_BYTES, PUBLIC_KEY_BYTES } from "../protocol/ids.ts";
 import {
   DEPENDENCY_HASH_BYTES,
@@ -16,7 +16,7 @@ import {
   VERSION_MAX,
 } from "../protocol/limits.ts";
 import { encodeMessage, type PartMessage } from "../protocol/messages.ts";
-import type { ChangesetRange } from "../protocol/version-vector.ts";
+import { type ChangesetRange, readStream } from "../protocol/version-vector.ts";
 
 /** Type byte and want id. */
 const RUN_FRAME_BYTES = 8;
@@ -26,16 +26,14 @@ const HEADER_BYTES_MAX = 4 * 1024;
 /** What a run claims to hold; needs its first bytes only. @throws MeshError */
 export function rangeOfRun(bytes: Uint8Array): ChangesetRange {
   const reader = new ByteReader(bytes);
-  const streamByte = reader.u8();
-  if (streamByte > 1) throw notCanonical("stream");
-  const stream: Stream = streamByte === 0 ? "data" : "membership";
+  const chain = readStream(reader);
   reader.raw(PUBLIC_KEY_BYTES);
   const first = reader.varint(VERSION_MAX);
   reader.raw(HASH_BYTES);
   const count = reader.varint(RUN_CHANGESETS_MAX);
   const { site } = decodeHeader(reader.sized(HEADER_BYTES_MAX));
   if (first === 0 || count === 0) throw notCanonical("empty run");
-  return { site, stream, first, last: first + count - 1 };
+  return { site, ...chain, first, last: first + count - 1 };
 }
 
 /** What a broadcast claims to hold: one version. @throws MeshError */

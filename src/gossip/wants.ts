@@ -195,9 +195,15 @@ export function createWants(options: WantsOptions): Wants {
     intake.submit({ type: "run", bytes }, (outcomes, doneMs) => {
       want.ingesting -= 1;
       const taken = outcomes.length > 0 && outcomes.every(isTaken);
+      const isNews = outcomes.some(({ verdict }) => verdict !== "known");
       if (taken) {
         leases.settle(holder, doneMs);
-        backoffByKey.delete(key);
+        view.gained(range);
+        if (isNews || !view.isForked(key)) backoffByKey.delete(key);
+        else backOff(key, doneMs);
+      } else if (outcomes[0]?.code === "ERR_UNKNOWN_PREDECESSOR" && view.walkBack(range)) {
+        leases.release(holder);
+        want.gained = true;
       } else {
         leases.release(holder);
         backOff(key, doneMs);

@@ -12,7 +12,7 @@ import type { Bundles, Streams } from "../streams/streams.ts";
 import type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "../protocol/ids.ts";
 
 export type { ChangeEvent } from "../db/change-events.ts";
-export type { Schema } from "../db/schema.ts";
+export type { Schema, SchemaMigration } from "../db/schema.ts";
 export type {
   MeshDatabase,
   QueryOptions,
@@ -93,6 +93,15 @@ export interface MeshStatus {
     readonly held: number;
     readonly parked: number;
     readonly reason: string | null;
+    /**
+     * Of the parked, what waits for a newer schema version, by version. Ascending. A version is the
+     * claim of the authors that name it: any author can name one that nobody has.
+     */
+    readonly newerSchemas: readonly {
+      readonly version: number;
+      readonly changesets: number;
+      readonly authors: readonly SiteId[];
+    }[];
   };
   /** Changesets known to exist somewhere and not held here. */
   readonly missing: number;

@@ -6,16 +6,15 @@
  */
 
 import type { ReplicaDatabase } from "../db/replica-database.ts";
-import { equalBytes } from "../protocol/bytes.ts";
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { type ChangesetRun, decodeBroadcast, decodeRun } from "../protocol/changeset-run.ts";
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import {
-  fromHex,
   type HeaderHash,
   type MeshId,
   type PublicKey,
   type SiteId,
+  toHex,
   ZERO_HASH,
 } from "../protocol/ids.ts";
 import { DEPENDENCY_HASH_BYTES, INGEST_BYTES_MAX } from "../protocol/limits.ts";
@@ -155,28 +154,34 @@ export function createIngestQueue({ database, ed25519 }: IngestQueueOptions): In
 
 /** Heads as they will be once the batch is appended, so that its later items can build on earlier ones. */
 interface Chain {
-  readonly hashOf: (
+  /** Of a changeset whose hash begins with these hex digits. */
+  readonly findHash: (
     site: SiteId,
     stream: ChangesetRun["stream"],
     version: number,
+    hashPrefix: string,
   ) => HeaderHash | null;
   readonly authorOf: (site: SiteId) => PublicKey | null;
   readonly extend: (verified: readonly VerifiedChangeset[]) => void;
 }
 
-const key = (site: SiteId, stream: string, version: number): string =>
-  `${site}/${stream}/${version}`;
+/** A broadcast's prefix, in hex digits. */
+const PREFIX_DIGITS: number = 2 * DEPENDENCY_HASH_BYTES;
+
+const key = (site: SiteId, stream: string, version: number, hash: string): string =>
+  `${site}/${stream}/${version}/${hash.slice(0, PREFIX_DIGITS)}`;
 
 function createChain(database: ReplicaDatabase): Chain {
   const hashes = new Map<string, HeaderHash>();
   const authors = new Map<SiteId, PublicKey>();
   return {
-    hashOf: (site, stream, version) =>
-      hashes.get(key(site, stream, version)) ?? database.hashOf(site, stream, version),
+    findHash: (site, stream, version, hashPrefix) =>
+      hashes.get(key(site, stream, version, hashPrefix)) ??
+      database.findHash(site, stream, version, hashPrefix),
     authorOf: (site) => authors.get(site) ?? database.authorOf(site),
     extend: (verified) => {
       for (const { header, headerHash, author } of verified) {
-        hashes.set(key(header.site, header.stream, header.version), headerHash);
+        hashes.set(key(header.site, header.stream, header.version, headerHash), headerHash);
         authors.set(header.site, author);
       }
     },
@@ -189,11 +194,11 @@ function asRun(bytes: Uint8Array, chain: Chain): ChangesetRun | MeshErrorCode {
   const { site, stream, version, publicKey } = changeset.header;
   const author = publicKey ?? chain.authorOf(site);
   if (author === null) return "ERR_UNKNOWN_AUTHOR";
-  const previousHash = version === 1 ? ZERO_HASH : chain.hashOf(site, stream, version - 1);
+  const prefix = toHex(previousHashPrefix);
+  const previousHash =
+    version === 1 ? ZERO_HASH : chain.findHash(site, stream, version - 1, prefix);
+  // On a branch that is not here, or a lie: the vectors will tell.
   if (previousHash === null) return "ERR_UNKNOWN_PREDECESSOR";
-  const prefix = fromHex(previousHash).subarray(0, DEPENDENCY_HASH_BYTES);
-  // Another branch than ours, or a lie: the vectors will tell.
-  if (!equalBytes(prefix, previousHashPrefix)) return "ERR_UNKNOWN_PREDECESSOR";
   return { stream, author, previousHash, changesets: [changeset] };
 }
 
@@ -206,11 +211,10 @@ function knownPrefix(
   let lastHash = run.previousHash;
   let count = 0;
   for (const { header, headerBytes, payload } of run.changesets) {
-    const held = chain.hashOf(header.site, header.stream, header.version);
-    if (held === null) break;
     const message = signedMessage(mesh, lastHash, payloadRoot(payload), headerBytes);
-    if (headerHashOf(message) !== held) break;
-    lastHash = held;
+    const hash = headerHashOf(message);
+    if (chain.findHash(header.site, header.stream, header.version, hash) !== hash) break;
+    lastHash = hash;
     count++;
   }
   return { count, lastHash };

@@ -45,14 +45,16 @@ export function meshStatus(sources: StatusSources): MeshStatus {
     held,
     parked,
     reason: parkedCode === null ? null : ERROR_REMEDIES[parkedCode],
+    newerSchemas: counts.newerSchemas,
   };
+  const authors = authorStatuses(report, replication.peers);
   return {
     meshId: sources.meshId,
     online,
     storage: sources.storage,
     digest: replication.digest,
     peers,
-    authors: authorStatuses(report, replication.peers),
+    authors,
     waiting,
     missing: replication.missing,
     converged:
@@ -62,7 +64,7 @@ export function meshStatus(sources: StatusSources): MeshStatus {
     notices: notices(sources, {
       linkedPeers: linked.length,
       relayedPeers: peers.filter(({ link }) => link === "relayed").length,
-      parkedReason: waiting.reason,
+      parked: parkedNotices(waiting, authors),
       refusals: refusals.length,
       forks: counts.forks.length,
     }),
@@ -150,17 +152,43 @@ function forksOf(
 interface Noticed {
   readonly linkedPeers: number;
   readonly relayedPeers: number;
-  readonly parkedReason: string | null;
+  readonly parked: readonly string[];
   readonly refusals: number;
   readonly forks: number;
 }
 
+/** Sentences about newer schemas: those that most authors vouch for. */
+const NEWER_SCHEMAS_SHOWN = 3;
+
+function parkedNotices(
+  { parked, reason, newerSchemas }: MeshStatus["waiting"],
+  authors: readonly AuthorStatus[],
+): string[] {
+  const counted = newerSchemas.reduce((sum, { changesets }) => sum + changesets, 0);
+  const shown = [...newerSchemas]
+    .sort((a, b) => b.authors.length - a.authors.length)
+    .slice(0, NEWER_SCHEMAS_SHOWN)
+    .map((newer) => newerSchemaNotice(newer, authors));
+  // Something else than the schema keeps the rest.
+  return reason === null || parked === counted ? shown : [...shown, reason];
+}
+
+function newerSchemaNotice(
+  { version, changesets, authors }: MeshStatus["waiting"]["newerSchemas"][number],
+  known: readonly AuthorStatus[],
+): string {
+  const [first] = authors;
+  const name = known.find(({ siteId }) => siteId === first)?.name ?? first?.slice(0, 8) ?? "";
+  const whose = authors.length === 1 ? `one device alone, ${name}` : `${authors.length} devices`;
+  const changes = changesets === 1 ? "1 change waits" : `${changesets} changes wait`;
+  return `${changes} for schema version ${version}, named by ${whose}: upgrade the app.`;
+}
+
 function notices(
   { meshId, online, storage, replication }: StatusSources,
-  { linkedPeers, relayedPeers, parkedReason, refusals, forks }: Noticed,
+  { linkedPeers, relayedPeers, parked, refusals, forks }: Noticed,
 ): string[] {
-  const sentences: string[] = [];
-  if (parkedReason !== null) sentences.push(parkedReason);
+  const sentences = [...parked];
   if (forks > 0) sentences.push("One key was used on two devices; see forks.");
   if (!storage.durable) sentences.push("Data is kept in memory only and ends with this page.");
   if (meshId === null) sentences.push("Not part of a mesh yet: invite somebody, or join.");

@@ -18,8 +18,8 @@ import { systemClock, systemRandom } from "./system-seams.ts";
 
 /**
  * Opens the database, makes a key for a new one, and connects.
- * @throws MeshError ERR_OPTION_INVALID, ERR_SCHEMA_INVALID, ERR_STORAGE_LOCKED, ERR_INVITE_INVALID,
- * ERR_MESH_DIFFERENT, ERR_DATABASE_CORRUPT
+ * @throws MeshError ERR_OPTION_INVALID, ERR_SCHEMA_INVALID, ERR_SCHEMA_NEWER,
+ * ERR_STORAGE_LOCKED, ERR_INVITE_INVALID, ERR_MESH_DIFFERENT, ERR_DATABASE_CORRUPT
  */
 export const openMesh = (options: OpenMeshOptions): Promise<Mesh> => openPeer(options, null);
 

@@ -54,6 +54,7 @@ export async function openReplicaInWorker(
       vector: () => host.vector(),
       ingest: (items) => host.ingest(items),
       read: (range, bytesMax) => host.read(range, bytesMax),
+      judge: (claims, also) => host.judge(claims, also),
       offer: (mode) => host.offer(mode),
       peerPosition: (name) => host.peerPosition(name),
       keepPeerPosition: (name, position) => host.keepPeerPosition(name, position),

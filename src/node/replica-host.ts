@@ -13,9 +13,9 @@ import type { Schema } from "../db/schema.ts";
 import type { SqlRunner } from "../db/sql-runner.ts";
 import type { StorageKind } from "../db/storage.ts";
 import type { MeshId } from "../protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
+import type { VectorEntry } from "../protocol/version-vector.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
-import type { IngestItem, IngestOutcome, ReplicaChange } from "../seams.ts";
+import type { IngestItem, IngestOutcome, ReplicaChange, StreamStore } from "../seams.ts";
 import type { KeyPair } from "../signing/keys.ts";
 import type { Replica, ReplicaReport } from "./replica.ts";
 
@@ -73,10 +73,8 @@ export interface ReplicaHost {
   readonly eventsClose: (call: CallId) => Promise<void>;
   readonly vector: () => Promise<readonly VectorEntry[]>;
   readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
-  readonly read: (
-    range: ChangesetRange,
-    bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+  readonly read: StreamStore["read"];
+  readonly judge: StreamStore["judge"];
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
@@ -163,6 +161,7 @@ export function createReplicaHost(
     vector: () => opened().vector(),
     ingest: (items) => opened().ingest(items),
     read: (range, bytesMax) => opened().read(range, bytesMax),
+    judge: (claims, also) => opened().judge(claims, also),
     offer: (mode) => opened().offer(mode),
     peerPosition: (name) => opened().peerPosition(name),
     keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),

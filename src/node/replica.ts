@@ -91,6 +91,7 @@ function createReplica(
     vector: async () => database.vector(),
     ingest: queue.ingest,
     read: database.read,
+    judge: database.judge,
     offer: database.offer,
     onChange: database.onChange,
     peerPosition: database.peerPosition,

@@ -4,7 +4,7 @@
  * A *run* holds consecutive changesets of one author and stream, and with the author's key and the
  * previous header hash in full everything needed to verify them in order (PROTOCOL §4):
  * ```
- * u8 stream │ 32 public key │ varint first version │ 32 previous hash
+ * u8 stream │ [16 branch] │ 32 public key │ varint first version │ 32 previous hash
  * │ varint count │ count × (sized header │ 64 signature │ payload, its size in the header)
  * ```
  * A *broadcast* is one changeset for those who probably hold its predecessor (PROTOCOL §5):
@@ -37,9 +37,12 @@ import {
   RUN_CHANGESETS_MAX,
   VERSION_MAX,
 } from "./limits.ts";
+import { readStream, writeStream } from "./version-vector.ts";
 
 export interface ChangesetRun {
   readonly stream: Stream;
+  /** As the want that it answers names it; not covered by any signature. */
+  readonly branch?: string;
   readonly author: PublicKey;
   /** Of the changeset before the first one; `ZERO_HASH` before version 1. */
   readonly previousHash: HeaderHash;
@@ -60,8 +63,9 @@ export function encodeRun(run: ChangesetRun): Uint8Array<ArrayBuffer> {
   const first = run.changesets[0];
   if (first === undefined) throw new RangeError("empty run");
   const payloads = run.changesets.reduce((sum, { payload }) => sum + payload.length + 256, 256);
-  const writer = new ByteWriter(payloads)
-    .u8(run.stream === "data" ? 0 : 1)
+  const writer = new ByteWriter(payloads);
+  writeStream(writer, run);
+  writer
     .raw(fromHex(run.author))
     .varint(first.header.version)
     .raw(fromHex(run.previousHash))
@@ -74,9 +78,7 @@ export function encodeRun(run: ChangesetRun): Uint8Array<ArrayBuffer> {
 export function decodeRun(bytes: Uint8Array): ChangesetRun {
   if (bytes.length > RUN_BYTES_MAX) throw new MeshError("ERR_LIMIT", "run too large");
   const reader = new ByteReader(bytes);
-  const streamByte = reader.u8();
-  if (streamByte > 1) throw notCanonical("stream");
-  const stream: Stream = streamByte === 0 ? "data" : "membership";
+  const chain = readStream(reader);
   const author = publicKey(reader.raw(PUBLIC_KEY_BYTES));
   const first = reader.varint(VERSION_MAX);
   const previousHash = headerHash(reader.raw(HASH_BYTES));
@@ -90,14 +92,14 @@ export function decodeRun(bytes: Uint8Array): ChangesetRun {
     const { header } = changeset;
     site ??= header.site;
     const keyMatches = header.publicKey === null || header.publicKey === author;
-    if (header.site !== site || header.stream !== stream || header.version !== first + i) {
+    if (header.site !== site || header.stream !== chain.stream || header.version !== first + i) {
       throw notCanonical("a run is consecutive changesets of one author");
     }
     if (!keyMatches) throw notCanonical("two keys in one run");
     changesets.push(changeset);
   }
   reader.end();
-  return { stream, author, previousHash, changesets };
+  return { ...chain, author, previousHash, changesets };
 }
 
 export function encodeBroadcast(broadcast: Broadcast): Uint8Array<ArrayBuffer> {

@@ -5,7 +5,7 @@
  * Header (PROTOCOL §2):
  * ```
  * u8 format │ u8 flags │ 16 site │ varint version │ [32 public key, iff version 1] │ varint payload size
- * │ varint count │ count × (16 site │ varint version │ 8 header hash prefix), ascending by site
+ * │ varint count │ count × (16 site │ varint version │ 8 header hash prefix), ascending
  * ```
  * flags: bits 0–1 kind (0 data, 1 membership, 2 checkpoint), bit 2 stream (0 data, 1 membership),
  * bits 3–4 encoding (0 plain, 1 deflated, 2 sealed), the rest 0. Sealed is followed by 8 bytes of
@@ -14,7 +14,7 @@
  * @module
  */
 
-import { ByteReader, ByteWriter, notCanonical } from "./bytes.ts";
+import { ByteReader, ByteWriter, compareBytes, notCanonical } from "./bytes.ts";
 import { MeshError } from "./errors.ts";
 import {
   fromHex,
@@ -61,7 +61,10 @@ export interface ChangesetHeader {
   /** Present exactly when version is 1. */
   readonly publicKey: PublicKey | null;
   readonly payloadBytes: number;
-  /** Ascending by site; never the author itself, whose predecessor is implied. */
+  /**
+   * Ascending by site, then version, then hash prefix. The predecessor is implied; the author itself
+   * is named only where its key forked.
+   */
   readonly dependencies: readonly Dependency[];
 }
 
@@ -145,23 +148,34 @@ function readHeader(reader: ByteReader): ChangesetHeader {
     encodingType === "sealed"
       ? { type: "sealed", keyId: reader.raw(SEALED_KEY_ID_BYTES).slice() }
       : { type: encodingType };
-  const dependencies = readDependencies(reader, site);
+  const dependencies = readDependencies(reader);
   return { kind, stream, encoding, site, version, publicKey: key, payloadBytes, dependencies };
 }
 
-function readDependencies(reader: ByteReader, author: SiteId): Dependency[] {
+function readDependencies(reader: ByteReader): Dependency[] {
   const dependencies: Dependency[] = [];
   const count = reader.varint(DEPENDENCIES_MAX);
-  let previous = "";
+  let previous: Dependency | null = null;
   for (let i = 0; i < count; i++) {
     const site = siteId(reader.raw(SITE_ID_BYTES));
-    if (site <= previous || site === author) throw notCanonical("dependency order");
-    previous = site;
     const version = readVersion(reader);
-    dependencies.push({ site, version, hashPrefix: reader.raw(DEPENDENCY_HASH_BYTES).slice() });
+    const dependency = { site, version, hashPrefix: reader.raw(DEPENDENCY_HASH_BYTES).slice() };
+    if (previous !== null && compareDependencies(previous, dependency) >= 0) {
+      throw notCanonical("dependency order");
+    }
+    previous = dependency;
+    dependencies.push(dependency);
   }
   return dependencies;
 }
+
+/** The order in a header. */
+export const compareDependencies = (a: Dependency, b: Dependency): number =>
+  a.site === b.site
+    ? a.version - b.version || compareBytes(a.hashPrefix, b.hashPrefix)
+    : a.site < b.site
+      ? -1
+      : 1;
 
 function readVersion(reader: ByteReader): number {
   const version = reader.varint(VERSION_MAX);

@@ -22,12 +22,12 @@ export const ERROR_REMEDIES = {
   // Authentic changesets whose rows break a rule: kept, forwarded, never merged.
   ERR_ROWS_INVALID: "The author's rows break a rule of the schema; they are ignored everywhere.",
   // Authentic changesets this replica cannot read yet.
-  ERR_SCHEMA_NEWER: "Upgrade the app to see these changes.",
+  ERR_SCHEMA_NEWER: "Upgrade the app: these changes were made with a newer version of it.",
   ERR_SCHEMA_MISMATCH:
     "Two different schemas carry one version number; give the changed one a new version.",
   ERR_ENCODING_UNKNOWN: "Upgrade the app to read these changes.",
   // The local database.
-  ERR_SCHEMA_INVALID: "Change the named table or column as the message says.",
+  ERR_SCHEMA_INVALID: "Change the named statement, table or column as the message says.",
   ERR_SQL: "Correct the statement or its values.",
   ERR_SQL_FORBIDDEN: "rowmesh owns transactions, schema and settings; use its API.",
   ERR_NESTED: "Inside a transaction use its own handle (tx), not mesh.db.",

@@ -42,8 +42,10 @@ import {
 } from "./limits.ts";
 import {
   type ChangesetRange,
+  readStream,
   readVectorEntry,
   type VectorEntry,
+  writeStream,
   writeVectorEntry,
 } from "./version-vector.ts";
 
@@ -214,18 +216,16 @@ function readList<Item>(
 }
 
 function writeRange(writer: ByteWriter, range: ChangesetRange): void {
-  writer
-    .raw(fromHex(range.site))
-    .u8(range.stream === "data" ? 0 : 1)
-    .varint(range.first)
-    .varint(range.last - range.first);
+  writer.raw(fromHex(range.site));
+  writeStream(writer, range);
+  writer.varint(range.first).varint(range.last - range.first);
 }
 
 function readRange(reader: ByteReader): ChangesetRange {
   const site = siteId(reader.raw(SITE_ID_BYTES));
-  const stream = readFlag(reader) ? "membership" : "data";
+  const stream = readStream(reader);
   const first = reader.varint(VERSION_MAX);
   const last = first + reader.varint(VERSION_MAX);
   if (first === 0 || last > VERSION_MAX) throw notCanonical("range");
-  return { site, stream, first, last };
+  return { site, ...stream, first, last };
 }

@@ -4,9 +4,12 @@
  *
  * Entry on the wire (PROTOCOL §6):
  * ```
- * 16 site │ u8 stream │ varint floor │ varint head │ 16 head hash prefix
+ * 16 site │ u8 stream │ [16 branch] │ varint floor │ varint head │ 16 head hash prefix
  * │ varint count │ count × (varint distance from the end of the last range − 2, varint length − 1)
  * ```
+ * stream: bit 0 membership, bit 1 a branch follows. A key that forked has one entry per branch: at each
+ * fork the changeset with the lowest header hash continues the chain it forks from, every other one
+ * begins a branch, named by its hash. So one set of changesets has one vector, however it arrived.
  *
  * @module
  */
@@ -19,10 +22,19 @@ import { BEYOND_RANGES_MAX, VERSION_MAX } from "./limits.ts";
 /** Bytes of the head's header hash in a vector: a fork shows as two hashes for one version. */
 export const HEAD_HASH_BYTES = 16;
 
-export interface VectorEntry {
+/** Bytes that name a branch: of the header hash of its first changeset. */
+export const BRANCH_BYTES = 16;
+
+/** One chain of an author: its main one, or a branch of a key that forked. */
+export interface ChainName {
   readonly site: SiteId;
   readonly stream: Stream;
-  /** Versions up to this one were compacted away; 0 today. */
+  /** 32 hex digits; absent on the main chain. */
+  readonly branch?: string;
+}
+
+export interface VectorEntry extends ChainName {
+  /** Versions up to this one are not this entry's: compacted away, or before the fork of a branch. */
   readonly floor: number;
   /** The highest version up to which everything (above the floor) is held; 0 when none. */
   readonly head: number;
@@ -37,27 +49,29 @@ export interface VersionRange {
   readonly last: number;
 }
 
-/** Inclusive range of versions of one author and stream. */
-export interface ChangesetRange extends VersionRange {
-  readonly site: SiteId;
-  readonly stream: Stream;
-}
+/** Inclusive range of versions of one chain. */
+export interface ChangesetRange extends VersionRange, ChainName {}
 
-/** Key of an author's stream in maps. Sorts as the entries of a digest do. */
+/** Key of an author's chain in maps. Sorts as the entries of a digest do. */
 export type AuthorStream = string & { readonly __authorStream: true };
 
-export const authorStream = (entry: {
-  readonly site: SiteId;
-  readonly stream: Stream;
-}): AuthorStream => `${entry.site}/${entry.stream === "data" ? 0 : 1}` as AuthorStream;
+export const authorStream = ({ site, stream, branch }: ChainName): AuthorStream =>
+  `${site}/${stream === "data" ? 0 : 1}${branch === undefined ? "" : `/${branch}`}` as AuthorStream;
+
+/** Of the main chain of an author, whichever of its chains is named. */
+export const mainStream = ({ site, stream }: ChainName): AuthorStream =>
+  authorStream({ site, stream });
+
+/** Of the main chain that this one is, or branches from. */
+export const mainOf = (key: AuthorStream): AuthorStream =>
+  key.slice(0, 2 * SITE_ID_BYTES + 2) as AuthorStream;
 
 /** What an {@link AuthorStream} names. */
-export const streamOf = (
-  key: AuthorStream,
-): { readonly site: SiteId; readonly stream: Stream } => ({
-  site: key.slice(0, 2 * SITE_ID_BYTES) as SiteId,
-  stream: key.endsWith("/0") ? "data" : "membership",
-});
+export const streamOf = (key: AuthorStream): ChainName => {
+  const [site = "", stream, branch] = key.split("/");
+  const name = { site: site as SiteId, stream: stream === "0" ? "data" : "membership" } as const;
+  return branch === undefined ? name : { ...name, branch };
+};
 
 export type VersionVector = ReadonlyMap<AuthorStream, VectorEntry>;
 
@@ -101,9 +115,9 @@ export function subtractRanges(
 }
 
 export function writeVectorEntry(writer: ByteWriter, entry: VectorEntry): void {
+  writer.raw(fromHex(entry.site));
+  writeStream(writer, entry);
   writer
-    .raw(fromHex(entry.site))
-    .u8(entry.stream === "data" ? 0 : 1)
     .varint(entry.floor)
     .varint(entry.head)
     .raw(fromHex(entry.headHash))
@@ -118,8 +132,7 @@ export function writeVectorEntry(writer: ByteWriter, entry: VectorEntry): void {
 /** @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT */
 export function readVectorEntry(reader: ByteReader): VectorEntry {
   const site = siteId(reader.raw(SITE_ID_BYTES));
-  const streamByte = reader.u8();
-  if (streamByte > 1) throw notCanonical("stream");
+  const stream = readStream(reader);
   const floor = reader.varint(VERSION_MAX);
   const head = reader.varint(VERSION_MAX);
   const headHash = toHex(reader.raw(HEAD_HASH_BYTES));
@@ -135,5 +148,22 @@ export function readVectorEntry(reader: ByteReader): VectorEntry {
     beyond.push({ first, last });
     end = last;
   }
-  return { site, stream: streamByte === 0 ? "data" : "membership", floor, head, headHash, beyond };
+  if (stream.branch !== undefined && head === floor) throw notCanonical("empty branch");
+  return { site, ...stream, floor, head, headHash, beyond };
+}
+
+export function writeStream(
+  writer: ByteWriter,
+  { stream, branch }: Pick<ChainName, "stream" | "branch">,
+): void {
+  writer.u8((stream === "data" ? 0 : 1) + (branch === undefined ? 0 : 2));
+  if (branch !== undefined) writer.raw(fromHex(branch));
+}
+
+/** @throws MeshError ERR_NOT_CANONICAL */
+export function readStream(reader: ByteReader): Pick<ChainName, "stream" | "branch"> {
+  const byte = reader.u8();
+  if (byte > 3) throw notCanonical("stream");
+  const stream: Stream = byte % 2 === 0 ? "data" : "membership";
+  return byte < 2 ? { stream } : { stream, branch: toHex(reader.raw(BRANCH_BYTES)) };
 }

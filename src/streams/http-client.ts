@@ -7,8 +7,9 @@
 
 import { ERROR_REMEDIES, MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { SiteId } from "../protocol/ids.ts";
-import { decodePackage, decodePosition } from "../protocol/stream-packet.ts";
-import { authorStream, subtractRanges } from "../protocol/version-vector.ts";
+import { decodePackage } from "../protocol/stream-packet.ts";
+import { countVersions } from "../protocol/version-vector.ts";
+import type { IngestOutcome } from "../seams.ts";
 import type { SyncOptions, SyncSummary } from "./channel.ts";
 import {
   encodeHttpMessage,
@@ -16,10 +17,9 @@ import {
   HTTP_MESSAGE_BYTES_MAX,
   type HttpMessage,
 } from "./http-message.ts";
-import { rangeOfRun } from "./outbound-stream.ts";
 import { joinBytes } from "./packet.ts";
+import { rangeOfRun } from "./sent-versions.ts";
 import type { InboundStream, Streams } from "./streams.ts";
-import { heldRanges } from "./version-set.ts";
 
 export interface HttpSyncOptions extends SyncOptions {
   /** For the app's access rules. */
@@ -57,7 +57,8 @@ export async function syncOverHttp(
 
   const inbound = streams.inboundStream({ from: peer });
   // First take: it may be our own log, of which the storage here has lost the end.
-  const { received, refused } = await pullAll(inbound, post);
+  const taken = { received: 0, refused: 0 };
+  const isMore = await pullAll(inbound, post, taken);
   // Only now: giving may have released what its own position did not count before.
   const since = mustAnswer(await post({ type: "position" }));
   let sent = 0;
@@ -72,39 +73,46 @@ export async function syncOverHttp(
     sent += each.changesets;
   }
   if (signal?.aborted === true) throw new MeshError("ERR_ABORTED", "the caller's signal");
-  return { sent, received, refused, code: null };
+  // The server knows our branches now, so that it can tell what we lack beside them.
+  if (isMore) await pullAll(inbound, post, taken);
+  return { sent, ...taken, code: null };
 }
 
+/** @returns whether there may be more of authors of whom the server sends what we hold */
 async function pullAll(
   inbound: InboundStream,
   post: (message: HttpMessage) => Promise<Uint8Array | null>,
-): Promise<{ readonly received: number; readonly refused: number }> {
+  taken: { received: number; refused: number },
+): Promise<boolean> {
   const excluded = new Set<SiteId>();
-  let received = 0;
-  let refused = 0;
+  let isMore = false;
   for (;;) {
     const { bytes: position } = await inbound.position();
     const bytes = await post({ type: "pull", excludeSites: [...excluded], position });
-    if (bytes === null) return { received, refused };
+    if (bytes === null) return isMore;
     const ranges = decodePackage(bytes).runs.map(rangeOfRun);
-    const { outcomes, receipt } = await inbound.accept(bytes);
-    received += outcomes.length;
-    refused += outcomes.filter(({ verdict }) => verdict === "refused").length;
-    const entries = decodePosition(receipt.bytes).entries;
-    let isNew = false;
+    const { outcomes } = await inbound.accept(bytes);
+    taken.received += outcomes.length;
+    taken.refused += outcomes.filter(({ verdict }) => verdict === "refused").length;
+    const isNews = outcomes.some(({ verdict }) => verdict !== "known");
+    const excludedBefore = excluded.size;
+    let at = 0;
     for (const range of ranges) {
-      const entry = entries.find((candidate) => authorStream(candidate) === authorStream(range));
-      const held = entry === undefined ? [] : heldRanges(entry);
-      if (subtractRanges([range], held).length === 0) continue;
-      // Not taken: without this the server would send the same for ever.
-      isNew ||= !excluded.has(range.site);
-      excluded.add(range.site);
+      const ofRun = outcomes.slice(at, (at += countVersions([range])));
+      const isTaken = ofRun.every(({ verdict }) => verdict !== "refused" && verdict !== "later");
+      // Without this the server, which keeps nothing, would send the same for ever.
+      if (!isTaken || !isNews) excluded.add(range.site);
     }
-    if (!isNew && outcomes.every(({ verdict }) => verdict === "known" || verdict === "refused")) {
+    isMore ||= !isNews;
+    const isProgress = outcomes.some(({ verdict }) => isProgressing(verdict));
+    if (!isProgress && excluded.size === excludedBefore) {
       throw new MeshError("ERR_UNASKED", "the server sends what it was not asked for");
     }
   }
 }
+
+const isProgressing = (verdict: IngestOutcome["verdict"]): boolean =>
+  verdict !== "known" && verdict !== "refused" && verdict !== "later";
 
 function mustAnswer(bytes: Uint8Array | null): Uint8Array {
   if (bytes === null) throw new MeshError("ERR_NETWORK", "an empty answer");

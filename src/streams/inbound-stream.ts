@@ -8,10 +8,10 @@
 import { isMeshError, MeshError } from "../protocol/errors.ts";
 import type { MeshId } from "../protocol/ids.ts";
 import { decodePackage, encodePosition } from "../protocol/stream-packet.ts";
-import { authorStream, type ChangesetRange, type VectorEntry } from "../protocol/version-vector.ts";
+import { type ChangesetRange, mainStream, type VectorEntry } from "../protocol/version-vector.ts";
 import type { IngestOutcome } from "../seams.ts";
-import { rangeOfRun } from "./outbound-stream.ts";
 import { assertMesh, boundMesh, bytesOf, packetOf } from "./packet.ts";
+import { rangeOfRun } from "./sent-versions.ts";
 import type {
   AcceptedPackage,
   InboundStream,
@@ -31,17 +31,18 @@ export function createInboundStream(
     if (!Array.isArray(runs)) return { outcomes: [runs], receipt: receiptOf(mesh, []) };
     const position = await positions.open(from, mesh);
     const ranges = runs.map(rangeOrNull);
+    const authors = new Set(ranges.flatMap((range) => (range === null ? [] : mainStream(range))));
     // Commits wake the stream back to there, which must not return what is just coming in.
     const looked = position.arriving(ranges.filter((range) => range !== null));
     try {
       const lists = await store.ingest(runs.map((bytes) => ({ type: "run", bytes })));
-      const kept = ranges.flatMap((range, i) => keptOf(range, lists[i] ?? []));
+      const held = (await store.vector()).filter((entry) => authors.has(mainStream(entry)));
+      const forked = new Set(held.filter(({ branch }) => branch !== undefined).map(mainStream));
+      const kept = ranges
+        .flatMap((range, i) => keptOf(range, lists[i] ?? []))
+        .filter((range) => !forked.has(mainStream(range)));
       position.add(kept);
       if (kept.length > 0) await position.save();
-      const authors = new Set(
-        ranges.flatMap((range) => (range === null ? [] : authorStream(range))),
-      );
-      const held = (await store.vector()).filter((entry) => authors.has(authorStream(entry)));
       return { outcomes: lists.flat(), receipt: receiptOf(mesh, held) };
     } finally {
       looked();
@@ -69,9 +70,11 @@ function runsOf(packet: Uint8Array | string, expected: MeshId): Uint8Array[] | I
   }
 }
 
+/** By its author alone: which branch it is of the sender may see otherwise. */
 function rangeOrNull(run: Uint8Array): ChangesetRange | null {
   try {
-    return rangeOfRun(run);
+    const { site, stream, first, last } = rangeOfRun(run);
+    return { site, stream, first, last };
   } catch (error) {
     if (!isMeshError(error)) throw error;
     return null;

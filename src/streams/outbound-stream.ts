@@ -5,27 +5,26 @@
  * @module
  */
 
-import { MeshError } from "../protocol/errors.ts";
-import { decodeRun } from "../protocol/changeset-run.ts";
-import type { MeshId } from "../protocol/ids.ts";
+import { isMeshError, MeshError } from "../protocol/errors.ts";
+import type { HeaderHash, MeshId } from "../protocol/ids.ts";
 import {
   PACKAGE_BYTES,
   PACKAGE_BYTES_MAX,
   PACKAGE_RUNS_MAX,
   PACKAGE_SHARE_BYTES,
-  VERSION_MAX,
 } from "../protocol/limits.ts";
 import { decodePosition, encodePackage } from "../protocol/stream-packet.ts";
 import {
-  authorStream,
+  type AuthorStream,
   type ChangesetRange,
-  subtractRanges,
-  type VectorEntry,
+  countVersions,
+  mainStream,
 } from "../protocol/version-vector.ts";
+import { lackingVersions, type Sending } from "./lacking-versions.ts";
 import { assertMesh, boundMesh, bytesOf, packetOf } from "./packet.ts";
 import type { PeerPosition } from "./peer-position.ts";
+import { createSentVersions } from "./sent-versions.ts";
 import type { OutboundPackage, OutboundStreamOptions, StreamEnds } from "./streams.ts";
-import { createVersionSet, heldRanges, uniteRanges, type VersionSet } from "./version-set.ts";
 
 /** Ends when the mesh closes. @throws ERR_NO_MESH, ERR_OPTION_INVALID, and what `since` is refused with */
 export async function* createOutboundStream(
@@ -41,16 +40,18 @@ export async function* createOutboundStream(
     const position = await ends.positions.open(options.to, mesh);
     if (options.since !== undefined) await startFrom(position, options.since, mesh);
     // Not again in this stream, acknowledged or not: what is lost on the way is for the next one.
-    const sent = createVersionSet();
+    const sent = createSentVersions();
     for (let turn = 0; !stop.aborted; turn++) {
       const seen = changes.count();
       const taken = await takePackage({ ends, options, position, sent, bytesMax, turn });
       if (taken.ranges.length > 0) {
-        for (const range of taken.ranges) sent.add(range);
         yield outboundPackage(taken, mesh, position);
       } else if (options.mode === "once") return;
       else await changes.after(seen);
     }
+  } catch (error) {
+    // The mesh was closed while something was read.
+    if (!closed.aborted || !isMeshError(error, "ERR_CLOSED")) throw error;
   } finally {
     changes.stop();
   }
@@ -77,13 +78,11 @@ async function startFrom(
 interface TakenPackage {
   readonly runs: readonly Uint8Array[];
   readonly ranges: readonly ChangesetRange[];
+  /** Authors with several chains: what is known of them comes from the other end alone. */
+  readonly forked: ReadonlySet<AuthorStream>;
 }
 
-interface Taking {
-  readonly ends: StreamEnds;
-  readonly options: OutboundStreamOptions;
-  readonly position: PeerPosition;
-  readonly sent: VersionSet;
+interface Taking extends Sending {
   readonly bytesMax: number;
   /** Of the package, from 0: another author begins each time. */
   readonly turn: number;
@@ -91,79 +90,46 @@ interface Taking {
 
 async function takePackage(taking: Taking): Promise<TakenPackage> {
   const { store } = taking.ends;
-  const missing = lacking(taking, await store.vector());
+  const { authors, forked } = await lackingVersions(taking);
   const runs: Uint8Array[] = [];
   const ranges: ChangesetRange[] = [];
   let bytes = 0;
-  for (let i = 0; i < missing.length && bytes < taking.bytesMax; i++) {
-    const wanted = missing[(i + taking.turn) % missing.length] as ChangesetRange;
-    const share = Math.min(PACKAGE_SHARE_BYTES, taking.bytesMax - bytes);
-    const part = await store.read(wanted, share);
-    for (const run of part.runs) {
-      // A reading ends with one changeset too many: read again for the next package.
-      const isFull = bytes + run.length > taking.bytesMax || runs.length === PACKAGE_RUNS_MAX;
-      if (runs.length > 0 && isFull) return { runs, ranges };
-      bytes += run.length;
-      runs.push(run);
-      ranges.push(rangeOfRun(run));
+  for (let i = 0; i < authors.length && bytes < taking.bytesMax; i++) {
+    let share = Math.min(PACKAGE_SHARE_BYTES, taking.bytesMax - bytes);
+    for (const wanted of authors[(i + taking.turn) % authors.length] ?? []) {
+      const part = await store.read(wanted, share);
+      for (const [at, run] of part.runs.entries()) {
+        // A reading ends with one changeset too many: read again for the next package.
+        const isFull = bytes + run.length > taking.bytesMax || runs.length === PACKAGE_RUNS_MAX;
+        if (runs.length > 0 && isFull) return { runs, ranges, forked };
+        bytes += run.length;
+        share -= run.length;
+        runs.push(run);
+        ranges.push(taking.sent.add(run, part.hashes[at] as HeaderHash));
+      }
+      // What follows in the author's list builds on this.
+      if (part.next !== null || share <= 0) break;
     }
   }
-  return { runs, ranges };
-}
-
-export function rangeOfRun(bytes: Uint8Array): ChangesetRange {
-  const { stream, changesets } = decodeRun(bytes);
-  const { site, version } = (changesets[0] as (typeof changesets)[number]).header;
-  return { site, stream, first: version, last: version + changesets.length - 1 };
-}
-
-/** What the other end is not known to hold, our own first. */
-function lacking(taking: Taking, vector: readonly VectorEntry[]): readonly ChangesetRange[] {
-  const { ends, options, position, sent } = taking;
-  const { self } = ends;
-  const excluded = new Set(options.excludeSites);
-  const ranges: ChangesetRange[] = [];
-  const add = (entry: VectorEntry, held: ReturnType<typeof heldRanges>): void => {
-    const key = authorStream(entry);
-    const known = uniteRanges(position.get(key), sent.get(key));
-    for (const { first, last } of subtractRanges(held, known)) {
-      ranges.push({ site: entry.site, stream: entry.stream, first, last });
-    }
-  };
-  const own = vector.find(({ site, stream }) => site === self && stream === "data") ?? {
-    site: self,
-    stream: "data" as const,
-    floor: 0,
-    head: 0,
-    headHash: "",
-    beyond: [],
-  };
-  // Reading releases what nobody has yet. Somebody who holds more of our log than we do has to give
-  // it back first: our storage was rewound, and we would sign two contents under one version.
-  const theirs = position.get(authorStream(own)).at(-1)?.last ?? 0;
-  if (!excluded.has(self) && theirs <= own.head) add(own, [{ first: 1, last: VERSION_MAX }]);
-  if (options.localOnly === true) return ranges;
-  for (const entry of vector) {
-    if (entry !== own && !excluded.has(entry.site)) add(entry, heldRanges(entry));
-  }
-  return ranges;
+  return { runs, ranges, forked };
 }
 
 function outboundPackage(
-  { runs, ranges }: TakenPackage,
+  { runs, ranges, forked }: TakenPackage,
   mesh: MeshId,
   position: PeerPosition,
 ): OutboundPackage {
-  const authors = new Set(ranges.map(authorStream));
+  const authors = new Set(ranges.map(mainStream));
   return {
     ...packetOf(encodePackage({ mesh, runs })),
-    changesets: ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0),
+    changesets: countVersions(ranges),
     ack: async (receipt) => {
-      if (receipt === undefined) position.add(ranges);
-      else {
+      if (receipt === undefined) {
+        position.add(ranges.filter((range) => !forked.has(mainStream(range))));
+      } else {
         const claimed = decodePosition(bytesOf(receipt));
         assertMesh(claimed.mesh, mesh);
-        position.addEntries(claimed.entries.filter((entry) => authors.has(authorStream(entry))));
+        position.addEntries(claimed.entries.filter((entry) => authors.has(mainStream(entry))));
       }
       await position.save();
     },

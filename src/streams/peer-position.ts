@@ -3,28 +3,41 @@
  * that end, and shared by the streams to it and from it, so that nothing is sent back to where it
  * came from.
  *
+ * Two things are known. What that end *claims*, author by author, in its own names of branches: the
+ * hashes of its heads tell what that is here. And what was *kept* of what went there or came from
+ * there: versions, of authors with one chain only.
+ *
  * @module
  */
 
-import { encodeText } from "../protocol/bytes.ts";
+import { ByteReader, ByteWriter, encodeText } from "../protocol/bytes.ts";
 import { MeshError } from "../protocol/errors.ts";
 import type { MeshId } from "../protocol/ids.ts";
-import { PEER_NAME_BYTES_MAX } from "../protocol/limits.ts";
+import {
+  PEER_NAME_BYTES_MAX,
+  POSITION_BYTES_MAX,
+  VECTOR_ENTRIES_PER_PEER_MAX,
+} from "../protocol/limits.ts";
 import { decodePosition, encodePosition } from "../protocol/stream-packet.ts";
-import type {
-  AuthorStream,
-  ChangesetRange,
-  VectorEntry,
-  VersionRange,
+import {
+  type AuthorStream,
+  type ChangesetRange,
+  countVersions,
+  mainStream,
+  type VectorEntry,
 } from "../protocol/version-vector.ts";
 import type { StreamStore } from "../seams.ts";
 import type { StreamPeer } from "./streams.ts";
-import { createVersionSet, uniteRanges, type VersionSet } from "./version-set.ts";
+import { createVersionSet, heldRanges, type VersionSet } from "./version-set.ts";
 
 export interface PeerPosition {
-  /** Held, or on the way from there. */
-  readonly get: (key: AuthorStream) => readonly VersionRange[];
+  /** All that it says of each author it names. */
+  readonly claimed: () => readonly VectorEntry[];
+  /** Held there, or on the way from there: of authors with one chain here. */
+  readonly kept: () => readonly VectorEntry[];
+  /** Of authors with one chain here. */
   readonly add: (ranges: readonly ChangesetRange[]) => void;
+  /** All that the other end holds of these authors. */
   readonly addEntries: (entries: readonly VectorEntry[]) => void;
   /** Forgets everything else: the other end may be a new device under an old name. */
   readonly replace: (entries: readonly VectorEntry[]) => void;
@@ -65,48 +78,69 @@ function assertName(name: string): void {
   throw new MeshError("ERR_OPTION_INVALID", `a peer's name has 1 to ${PEER_NAME_BYTES_MAX} bytes`);
 }
 
+/** The claims and what was kept, each as a position. */
 async function load(store: StreamStore, name: string, mesh: MeshId): Promise<PeerPosition> {
-  const kept = await store.peerPosition(name);
-  const position = createPosition((entries) =>
-    store.keepPeerPosition(name, encodePosition({ mesh, entries })),
-  );
-  // Bytes come out of a worker as they went in.
-  if (kept !== null) position.addEntries(decodePosition(kept).entries);
+  const stored = await store.peerPosition(name);
+  const position = createPosition((claimed, kept) => {
+    const parts = [claimed, kept].map((entries) => encodePosition({ mesh, entries }));
+    const writer = new ByteWriter();
+    for (const part of parts) writer.sized(part);
+    return store.keepPeerPosition(name, writer.finish());
+  });
+  if (stored === null) return position;
+  const reader = new ByteReader(stored);
+  position.addEntries(decodePosition(reader.sized(POSITION_BYTES_MAX)).entries);
+  for (const entry of decodePosition(reader.sized(POSITION_BYTES_MAX)).entries) {
+    const { site, stream } = entry;
+    for (const { first, last } of heldRanges(entry)) position.add([{ site, stream, first, last }]);
+  }
   return position;
 }
 
-function createPosition(keep: (entries: readonly VectorEntry[]) => Promise<void>): PeerPosition {
+type Keep = (claimed: readonly VectorEntry[], kept: readonly VectorEntry[]) => Promise<void>;
+
+function createPosition(keep: Keep): PeerPosition {
+  const claims = new Map<AuthorStream, readonly VectorEntry[]>();
   const held = createVersionSet();
   const arriving = new Set<VersionSet>();
   let changes = 0;
   let saved = 0;
   let saving: Promise<void> = Promise.resolve();
 
+  const claimed = (): readonly VectorEntry[] => [...claims.values()].flat();
+
   async function save(): Promise<void> {
     if (saved >= changes) return;
     const upTo = changes;
-    await keep(held.entries());
+    await keep(claimed(), held.entries());
     saved = upTo;
   }
 
+  function addEntries(entries: readonly VectorEntry[]): void {
+    changes++;
+    let room = VECTOR_ENTRIES_PER_PEER_MAX - claimed().length;
+    for (const [main, claim] of byMain(entries)) {
+      const before = claims.get(main) ?? [];
+      // Logs grow: of two claims in the wrong order the larger one is the later.
+      if (versionsIn(claim) < versionsIn(before)) continue;
+      room -= claim.length - before.length;
+      if (room < 0) return;
+      claims.set(main, claim);
+    }
+  }
+
   return {
-    get: (key) => {
-      let ranges = held.get(key);
-      for (const set of arriving) ranges = uniteRanges(ranges, set.get(key));
-      return ranges;
-    },
+    claimed,
+    kept: () => [held, ...arriving].flatMap((set) => set.entries()),
     add: (ranges) => {
       changes++;
       for (const range of ranges) held.add(range);
     },
-    addEntries: (entries) => {
-      changes++;
-      for (const entry of entries) held.addEntry(entry);
-    },
+    addEntries,
     replace: (entries) => {
-      changes++;
       held.clear();
-      for (const entry of entries) held.addEntry(entry);
+      claims.clear();
+      addEntries(entries);
     },
     arriving: (ranges) => {
       const set = createVersionSet();
@@ -121,3 +155,18 @@ function createPosition(keep: (entries: readonly VectorEntry[]) => Promise<void>
     },
   };
 }
+
+/** In the order of their authors' first entries. */
+export function byMain(entries: readonly VectorEntry[]): Map<AuthorStream, VectorEntry[]> {
+  const groups = new Map<AuthorStream, VectorEntry[]>();
+  for (const entry of entries) {
+    const main = mainStream(entry);
+    const group = groups.get(main);
+    if (group === undefined) groups.set(main, [entry]);
+    else group.push(entry);
+  }
+  return groups;
+}
+
+const versionsIn = (entries: readonly VectorEntry[]): number =>
+  entries.reduce((sum, entry) => sum + countVersions(heldRanges(entry)), 0);

@@ -1,14 +1,14 @@
 /**
- * Sets of versions by author and stream: what somebody holds, kept as ranges.
+ * Sets of versions by author and stream, kept as ranges. By names of chains as they are here.
  *
  * @module
  */
 
-import { HEAD_HASH_BYTES } from "../protocol/version-vector.ts";
 import {
   type AuthorStream,
   authorStream,
   type ChangesetRange,
+  HEAD_HASH_BYTES,
   streamOf,
   type VectorEntry,
   type VersionRange,
@@ -21,9 +21,11 @@ export interface VersionSet {
   readonly add: (range: ChangesetRange) => void;
   readonly addEntry: (entry: VectorEntry) => void;
   readonly clear: () => void;
-  /** Ranges above the most that an entry may hold are left out: they are sent once more. */
+  /** Of main chains. Ranges above the most that an entry may hold are left out: they are sent once more. */
   readonly entries: () => readonly VectorEntry[];
 }
+
+export const NO_HASH: string = "00".repeat(HEAD_HASH_BYTES);
 
 export function createVersionSet(): VersionSet {
   const rangesByKey = new Map<AuthorStream, readonly VersionRange[]>();
@@ -40,9 +42,16 @@ export function createVersionSet(): VersionSet {
   };
 }
 
-/** What an entry claims, as ranges. What was compacted away counts as held. */
-export const heldRanges = ({ head, beyond }: VectorEntry): readonly VersionRange[] =>
-  head > 0 ? [{ first: 1, last: head }, ...beyond] : beyond;
+/** What an entry claims, as ranges. What was compacted away counts as held; a branch begins above its floor. */
+export const heldRanges = ({
+  branch,
+  floor,
+  head,
+  beyond,
+}: VectorEntry): readonly VersionRange[] => {
+  const first = branch === undefined ? 1 : floor + 1;
+  return first <= head ? [{ first, last: head }, ...beyond] : beyond;
+};
 
 /** Both ascending and disjoint; so is the result, and ranges that touch are one. */
 export function uniteRanges(
@@ -59,8 +68,6 @@ export function uniteRanges(
   }
   return result;
 }
-
-const NO_HASH = "00".repeat(HEAD_HASH_BYTES);
 
 function entryOf(key: AuthorStream, ranges: readonly VersionRange[]): VectorEntry {
   const startsAtOne = ranges[0]?.first === 1;

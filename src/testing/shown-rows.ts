@@ -1,11 +1,11 @@
 /**
- * The same rows from two sides: what the tables of `ANIMALS` show, and what the model says they should.
+ * The same rows from two sides: what the tables show, and what the model says they should.
  *
  * @module
  */
 
 import { packKey } from "../db/packed-key.ts";
-import type { AppSchema } from "../db/schema.ts";
+import type { AppSchema, CellColumn } from "../db/schema.ts";
 import type { SqlRunner } from "../db/sql-runner.ts";
 import { toHex } from "../protocol/ids.ts";
 import type { SqlValue, StoredValue } from "../protocol/values.ts";
@@ -34,7 +34,6 @@ export async function rowsOf(
 
 /** What the model shows; a cell nobody wrote in this life of the row has its default. */
 export function rowsOfModel(model: ModelTables, schema: AppSchema): Map<string, unknown> {
-  const defaults: Record<string, StoredValue> = { count: 0n, note: "" };
   const shown = new Map<string, unknown>();
   for (const [place, row] of model) {
     if (!isAlive(row)) continue;
@@ -42,9 +41,22 @@ export function rowsOfModel(model: ModelTables, schema: AppSchema): Map<string, 
     const cells = columns.flatMap((column) => {
       if (column === null) return [];
       const cell = row.cells.get(column.number);
-      return [[column.name, cell === undefined ? (defaults[column.name] ?? null) : cell.value]];
+      return [[column.name, cell === undefined ? defaultOf(column) : cell.value]];
     });
     shown.set(place, Object.fromEntries(cells));
   }
   return shown;
+}
+
+/** SQL's literals; SQLite itself checked that this is one (`checkSchema`). */
+function defaultOf({ defaultSql, valueClass }: CellColumn): StoredValue {
+  if (defaultSql === null || /^null$/i.test(defaultSql)) return null;
+  if (defaultSql.startsWith("'")) return defaultSql.slice(1, -1).replaceAll("''", "'");
+  if (/^x'/i.test(defaultSql)) return Uint8Array.from(Buffer.from(defaultSql.slice(2, -1), "hex"));
+  if (/^(?:true|false)$/i.test(defaultSql)) return /^true$/i.test(defaultSql) ? 1n : 0n;
+  const number = defaultSql.replaceAll(/\s/g, "");
+  const isInteger = /^[+-]?(?:\d+|0x[0-9a-f]+)$/i.test(number) && valueClass !== "REAL";
+  if (!isInteger) return Number(number);
+  const size = BigInt(number.replace(/^[+-]/, ""));
+  return number.startsWith("-") ? -size : size;
 }

@@ -16,15 +16,16 @@ export interface LinkQuality {
   readonly bytesPerMs: number;
 }
 
-interface BroadcastFaults {
+export interface BroadcastFaults {
   readonly lossPercent: number;
   readonly doublePercent: number;
   readonly delayMs: number;
 }
 
-interface Traffic {
+export interface Traffic {
   frames: number;
   frameBytes: number;
+  /** Copies handed to a link, lost ones included; on a real mesh gossipsub's headers come on top. */
   broadcasts: number;
   broadcastBytes: number;
   readonly framesByType: number[];
@@ -34,7 +35,11 @@ export interface SimNetwork {
   readonly join: (id: PeerId) => Network;
   /** The node is gone, its links too, without a word. */
   readonly crash: (id: PeerId) => void;
-  readonly connect: (a: PeerId, b: PeerId, quality: LinkQuality) => void;
+  /** @param back of the direction from `b` to `a`; default as the other */
+  readonly connect: (a: PeerId, b: PeerId, quality: LinkQuality, back?: LinkQuality) => void;
+  /** From now on nothing that `from` sends arrives at `to`, and neither is told. */
+  readonly stall: (from: PeerId, to: PeerId) => void;
+  readonly cutAll: () => void;
   readonly cut: (a: PeerId, b: PeerId) => void;
   /** Every link is like this from now on. */
   readonly heal: (quality: LinkQuality) => void;
@@ -56,6 +61,8 @@ const WINDOW_BYTES = 1024 * 1024;
 const NOTICE_MS = 400;
 
 interface Direction {
+  quality: LinkQuality;
+  isStalled: boolean;
   readonly from: PeerId;
   readonly to: PeerId;
   readonly queue: { readonly bytes: Uint8Array; readonly readyMs: number }[];
@@ -66,7 +73,6 @@ interface Direction {
 }
 
 interface SimLink {
-  quality: LinkQuality;
   readonly directions: readonly [Direction, Direction];
   state: "up" | "down";
 }
@@ -99,23 +105,16 @@ export function createSimNetwork(
   let trace = 0x811c9dc5;
 
   function record(kind: number, from: PeerId, to: PeerId, bytes: Uint8Array): void {
-    const words = [
-      kind,
-      from.charCodeAt(1),
-      to.charCodeAt(1),
-      bytes.length,
-      world.clock.nowMs() * 8,
-    ];
+    const words = [kind, nameHash(from), nameHash(to), bytes.length, world.clock.nowMs() * 8];
     for (const word of words) trace = Math.imul(trace ^ (word | 0), 0x01000193);
     for (const byte of bytes.subarray(0, 64)) trace = Math.imul(trace ^ byte, 0x01000193);
   }
 
-  function connect(a: PeerId, b: PeerId, quality: LinkQuality): void {
+  function connect(a: PeerId, b: PeerId, quality: LinkQuality, back: LinkQuality = quality): void {
     const key = linkKey(a, b);
     if (links.get(key)?.state === "up") return;
     const link: SimLink = {
-      quality,
-      directions: [direction(a, b), direction(b, a)],
+      directions: [direction(a, b, quality), direction(b, a, back)],
       state: "up",
     };
     links.set(key, link);
@@ -161,8 +160,8 @@ export function createSimNetwork(
     const way = link?.directions.find((each) => each.from === from);
     if (link === undefined || way === undefined || link.state === "down") return;
     const startMs = Math.max(world.clock.nowMs(), way.freeMs);
-    way.freeMs = startMs + bytes.length / link.quality.bytesPerMs;
-    way.queue.push({ bytes: bytes.slice(), readyMs: way.freeMs + link.quality.latencyMs });
+    way.freeMs = startMs + bytes.length / way.quality.bytesPerMs;
+    way.queue.push({ bytes: bytes.slice(), readyMs: way.freeMs + way.quality.latencyMs });
     way.queuedBytes += bytes.length;
     traffic.frames += 1;
     traffic.frameBytes += bytes.length;
@@ -176,11 +175,11 @@ export function createSimNetwork(
   function deliver(link: SimLink, way: Direction): void {
     const head = way.queue[0];
     const isReady = nodes.get(way.to)?.links.get(way.from) === link;
-    if (head === undefined || way.isDelivering || !isReady) return;
+    if (head === undefined || way.isDelivering || way.isStalled || !isReady) return;
     way.isDelivering = true;
     world.at(head.readyMs - world.clock.nowMs(), () => {
       const node = nodes.get(way.to);
-      if (link.state === "down" || node?.handlers == null) return;
+      if (link.state === "down" || way.isStalled || node?.handlers == null) return;
       record(1, way.from, way.to, head.bytes);
       void node.handlers.frame(way.from, head.bytes).then(() => {
         way.isDelivering = false;
@@ -196,12 +195,15 @@ export function createSimNetwork(
     if (broadcasting === "off") return 0;
     let handed = 0;
     for (const [peer, link] of node.links) {
-      if (link.state === "down") continue;
+      const way = link.directions.find((each) => each.to === peer);
+      if (link.state === "down" || way === undefined) continue;
       handed += 1;
       const copies = random.below(100) < faults.doublePercent ? 2 : 1;
       for (let copy = 0; copy < copies; copy++) {
-        if (random.below(100) < faults.lossPercent) continue;
-        const delayMs = link.quality.latencyMs + random.below(faults.delayMs + 1);
+        traffic.broadcasts += 1;
+        traffic.broadcastBytes += bytes.length;
+        if (way.isStalled || random.below(100) < faults.lossPercent) continue;
+        const delayMs = way.quality.latencyMs + random.below(faults.delayMs + 1);
         world.at(delayMs, () => gossip(link, node.id, peer, bytes));
       }
     }
@@ -211,8 +213,6 @@ export function createSimNetwork(
   function gossip(link: SimLink, from: PeerId, to: PeerId, bytes: Uint8Array): void {
     const node = nodes.get(to);
     if (node?.handlers == null || node.links.get(from) !== link || link.state === "down") return;
-    traffic.broadcasts += 1;
-    traffic.broadcastBytes += bytes.length;
     record(2, from, to, bytes);
     const id = Buffer.from(bytes).toString("latin1");
     // gossipsub delivers what it has seen to nobody; one in five comes again all the same.
@@ -260,8 +260,17 @@ export function createSimNetwork(
     },
     connect,
     cut,
+    cutAll: () => {
+      for (const { directions } of links.values()) cut(directions[0].from, directions[0].to);
+    },
+    stall: (from, to) => {
+      const ways = links.get(linkKey(from, to))?.directions ?? [];
+      for (const way of ways) if (way.from === from) way.isStalled = true;
+    },
     heal: (quality) => {
-      for (const link of links.values()) link.quality = quality;
+      for (const { directions } of links.values()) {
+        for (const way of directions) way.quality = quality;
+      }
     },
     faults: (next) => {
       faults = next;
@@ -275,7 +284,9 @@ export function createSimNetwork(
 
 const linkKey = (a: PeerId, b: PeerId) => (a < b ? `${a} ${b}` : `${b} ${a}`);
 
-const direction = (from: PeerId, to: PeerId): Direction => ({
+const direction = (from: PeerId, to: PeerId, quality: LinkQuality): Direction => ({
+  quality,
+  isStalled: false,
   from,
   to,
   queue: [],
@@ -284,3 +295,9 @@ const direction = (from: PeerId, to: PeerId): Direction => ({
   freeMs: 0,
   isDelivering: false,
 });
+
+const nameHash = (name: string): number => {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash;
+};

@@ -1,6 +1,6 @@
 /**
  * One device of the simulation: a replica on its disk, the real driver over the simulated network,
- * and the invariants that must hold after every step.
+ * and the invariants that must hold after every step. Power, clock, speed and disk are its own.
  *
  * @module
  */
@@ -9,8 +9,11 @@ import { type Drive, drive } from "../node/drive.ts";
 import type { MeshId, PeerId, SiteId } from "../protocol/ids.ts";
 import { INGEST_BYTES_MAX } from "../protocol/limits.ts";
 import { decodeMessage } from "../protocol/messages.ts";
-import { type AuthorStream, authorStream } from "../protocol/version-vector.ts";
+import { type AuthorStream, authorStream, type VectorEntry } from "../protocol/version-vector.ts";
 import type { IngestItem, IngestOutcome, Network, Random, ReplicaStore } from "../seams.ts";
+import type { DatabaseParts } from "./database-device.ts";
+import { createLife, type Life } from "./life.ts";
+import { createSimClock, type SimClock } from "./sim-clock.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import type { World } from "./world.ts";
 
@@ -28,28 +31,52 @@ export interface SimReplica {
 export interface SimDevice {
   readonly id: PeerId;
   readonly site: SiteId;
-  readonly open: () => Promise<SimReplica>;
+  /** Switches it on. What it does to the world goes through `life`. */
+  readonly open: (life: Life, clock: SimClock) => Promise<SimReplica>;
+  /** The power went: what the disk had not flushed is lost, wholly or in part. */
+  readonly losePower: () => void;
+  /** Null: it has none, only a log. */
+  readonly database: DatabaseParts | null;
 }
 
 /** Of changesets; those ingested and those known on arrival by how they came. */
-interface SimCounts {
+export interface SimCounts {
+  /** Transactions asked for. */
   written: number;
+  crashes: number;
   readonly ingested: Record<IngestItem["type"], number>;
   readonly duplicates: Record<IngestItem["type"], number>;
 }
 
 export interface SimNode {
   readonly device: SimDevice;
+  readonly clock: SimClock;
   readonly isUp: () => boolean;
+  /** Neither up nor starting. */
+  readonly isOff: () => boolean;
+  /**
+   * Rejects when the replica cannot be opened; resolves also when the power goes meanwhile. The
+   * world goes on: a slow device takes its time.
+   */
   readonly start: () => Promise<void>;
-  /** Ends at once, as a killed process does; what was committed stays. */
+  /** Closed in good order, as far as its network lets it know. */
   readonly kill: () => Promise<void>;
+  /** The power goes, now. */
+  readonly crash: () => void;
+  /** The power goes after so many more steps of this life; see {@link Life}. */
+  readonly crashAfter: (steps: number) => void;
+  /** Called after every crash. */
+  readonly onCrash: (listener: () => void) => void;
+  /** Called once, when its next life has begun. */
+  readonly onNextStart: (listener: () => void) => void;
   /**
    * "all": as a page in the background may, its links up and nothing answered any more. "reads": its
    * disk gives nothing back, so that it claims and does not serve.
    */
   readonly hang: (what: "all" | "reads") => void;
   readonly isHanging: () => boolean;
+  /** Virtual milliseconds that every call of its replica takes. */
+  readonly setSlow: (ms: number) => void;
   readonly write: () => Promise<void>;
   readonly drive: () => Drive | null;
   readonly replica: () => SimReplica | null;
@@ -57,38 +84,73 @@ export interface SimNode {
   readonly counts: SimCounts;
 }
 
+export interface SimNodeOptions {
+  readonly device: SimDevice;
+  readonly world: World;
+  readonly net: SimNetwork;
+  readonly random: Random;
+  readonly mesh: MeshId;
+  /** Sees what every device takes in, on its way into the replica. */
+  readonly onIngest?: (items: readonly IngestItem[]) => void;
+}
+
 /** Unanswered wants one peer may have of us: `WANTS_KNOWN_MAX`. */
 const WANTS_MAX = 4;
 const ROUND_MS = 5_000;
 
-export function createSimNode(
-  device: SimDevice,
-  world: World,
-  net: SimNetwork,
-  random: Random,
-  mesh: MeshId,
-): SimNode {
+export function createSimNode(options: SimNodeOptions): SimNode {
+  const { device, world, net, random, mesh } = options;
+  const clock = createSimClock(world.clock);
   const counts: SimCounts = {
     written: 0,
+    crashes: 0,
     ingested: { run: 0, broadcast: 0 },
     duplicates: { run: 0, broadcast: 0 },
   };
-  let life = 0;
+  const crashListeners: (() => void)[] = [];
+  const startListeners: (() => void)[] = [];
+  let life: Life | null = null;
   let hanging: "nothing" | "all" | "reads" = "nothing";
+  let slowMs = 0;
   let replica: SimReplica | null = null;
   let running: Drive | null = null;
 
+  function goDown(): void {
+    life = null;
+    replica = null;
+    running = null;
+    net.crash(device.id);
+  }
+
   async function start(): Promise<void> {
-    const now = (life += 1);
-    const opened = await device.open();
+    const now = createLife(() => {
+      if (life !== now) return;
+      goDown();
+      counts.crashes += 1;
+      device.losePower();
+      for (const listener of crashListeners) listener();
+    });
+    life = now;
+    for (const listener of startListeners.splice(0)) listener();
+    try {
+      await untilOver(now, startUp(now));
+    } catch (error) {
+      if (life === now) goDown();
+      now.end();
+      throw error;
+    }
+  }
+
+  async function startUp(now: Life): Promise<void> {
+    const opened = await world.busy(untilOver(now, device.open(now, clock)));
+    if (opened === undefined || life !== now) return;
     replica = opened;
-    const isAlive = () => life === now && hanging !== "all";
-    const store = storeOf(opened.store, isAlive);
+    const isAwake = () => life === now && hanging !== "all";
     const started = await drive({
-      network: networkOf(net.join(device.id)),
-      store,
-      clock: world.clock,
-      timers: { after: (ms, run) => world.timers.after(ms, () => isAlive() && run()) },
+      network: networkOf(net.join(device.id), now),
+      store: storeOf(opened.store, now, isAwake),
+      clock,
+      timers: { after: (ms, run) => world.timers.after(ms, () => isAwake() && now.heard(run)) },
       random,
       mesh,
       site: device.site,
@@ -96,7 +158,7 @@ export function createSimNode(
       name: device.id,
       roundMs: ROUND_MS,
     });
-    running = started;
+    if (life === now) running = started;
   }
 
   function count(type: IngestItem["type"], verdict: IngestOutcome["verdict"]): void {
@@ -105,99 +167,132 @@ export function createSimNode(
   }
 
   /** The world waits for the store; a dead device hears nothing more from it. */
-  function storeOf(store: ReplicaStore, isAlive: () => boolean): ReplicaStore {
-    const heads = new Map<AuthorStream, number>();
-    async function call<T>(work: Promise<T>): Promise<T> {
-      const result = await world.busy(work);
-      return isAlive() ? result : new Promise(() => {});
+  function storeOf(store: ReplicaStore, now: Life, isAwake: () => boolean): ReplicaStore {
+    async function call<T>(work: () => Promise<T>): Promise<T> {
+      if (slowMs > 0) await new Promise<void>((done) => world.timers.after(slowMs, done));
+      if (life !== now) return new Promise(() => {});
+      const result = await world.busy(untilOver(now, now.through(work)));
+      return isAwake() ? (result as T) : new Promise(() => {});
     }
+    const assertForward = createForwardCheck(device.id, world);
     return {
       mesh: store.mesh,
-      vector: () => call(store.vector()),
+      vector: () => call(store.vector),
       ingest: async (items) => {
-        const answers = await call(store.ingest(items));
+        options.onIngest?.(items);
+        const intakeBytes = running?.status().intakeBytes ?? 0;
+        if (intakeBytes > INGEST_BYTES_MAX) {
+          world.fail(new Error(`${device.id} holds ${intakeBytes} bytes`));
+        }
+        const answers = await call(() => store.ingest(items));
         for (const [i, outcomes] of answers.entries()) {
           for (const { verdict } of outcomes) count(items[i]?.type ?? "run", verdict);
         }
         return answers;
       },
       read: (range, bytesMax) =>
-        hanging === "reads" ? new Promise(() => {}) : call(store.read(range, bytesMax)),
-      offer: (mode) => call(store.offer(mode)),
+        hanging === "reads" ? new Promise(() => {}) : call(() => store.read(range, bytesMax)),
+      offer: (mode) => call(() => store.offer(mode)),
       onChange: (listener) =>
         store.onChange((change) => {
-          if (!isAlive()) return;
-          for (const entry of change.entries) {
-            const key = authorStream(entry);
-            if (entry.head < (heads.get(key) ?? 0))
-              throw new Error(`${device.id} went back in ${key}`);
-            heads.set(key, entry.head);
-          }
+          if (!isAwake()) return;
+          assertForward(change.entries);
           listener(change);
         }),
     };
   }
 
   /** Counts what was asked and what was answered. */
-  function networkOf(network: Network): Network {
+  function networkOf(network: Network, now: Life): Network {
     const unanswered = new Map<PeerId, number>();
     const add = (peer: PeerId, more: number) => {
       const wants = (unanswered.get(peer) ?? 0) + more;
-      if (wants > WANTS_MAX) throw new Error(`${device.id} has ${wants} wants at ${peer}`);
+      if (wants > WANTS_MAX) world.fail(new Error(`${device.id} has ${wants} wants at ${peer}`));
       unanswered.set(peer, wants);
     };
+    const isDeaf = () => life !== now || hanging === "all";
     return {
       ...network,
       send: (to, frame) => {
         if (decodeMessage(frame).type === "want") add(to, 1);
-        return network.send(to, frame);
+        return now.through(() => network.send(to, frame));
       },
+      broadcast: (bytes) => now.through(() => network.broadcast(bytes)),
       start: (handlers) =>
         network.start({
-          ...handlers,
           peerUp: (peer) => {
             unanswered.set(peer.id, 0);
-            handlers.peerUp(peer);
+            if (life === now) now.heard(() => handlers.peerUp(peer));
+          },
+          peerDown: (peer) => {
+            if (life === now) now.heard(() => handlers.peerDown(peer));
           },
           frame: (from, bytes) => {
             const { type } = decodeMessage(bytes);
             if (type === "served") add(from, -1);
-            return hanging === "all" ? new Promise(() => {}) : handlers.frame(from, bytes);
+            return isDeaf()
+              ? new Promise(() => {})
+              : now.through(() => handlers.frame(from, bytes));
           },
           broadcast: (from, bytes) =>
-            hanging === "all" ? new Promise(() => {}) : handlers.broadcast(from, bytes),
+            isDeaf() ? new Promise(() => {}) : now.through(() => handlers.broadcast(from, bytes)),
         }),
     };
   }
 
-  world.onStep(() => {
-    const intakeBytes = running?.status().intakeBytes ?? 0;
-    if (intakeBytes > INGEST_BYTES_MAX) throw new Error(`${device.id} holds ${intakeBytes} bytes`);
-  });
-
   return {
     device,
-    isUp: () => replica !== null,
+    clock,
+    isUp: () => running !== null,
+    isOff: () => life === null,
     hang: (what) => {
       if (running !== null) hanging = what;
     },
     isHanging: () => hanging !== "nothing",
+    setSlow: (ms) => {
+      slowMs = ms;
+    },
     start,
     kill: async () => {
+      const now = life;
       const { close } = replica ?? { close: async () => {} };
-      life += 1;
-      replica = null;
-      running = null;
-      net.crash(device.id);
-      await world.busy(close());
+      goDown();
+      if (now === null) return;
+      await world.busy(untilOver(now, close()));
+      now.end();
     },
+    crash: () => life?.end(),
+    crashAfter: (steps) => life?.endAfter(steps),
+    onCrash: (listener) => crashListeners.push(listener),
+    onNextStart: (listener) => startListeners.push(listener),
     write: async () => {
-      if (replica === null || hanging !== "nothing") return;
+      const now = life;
+      if (replica === null || now === null || hanging !== "nothing") return;
       counts.written += 1;
-      await world.busy(replica.write());
+      await world.busy(untilOver(now, replica.write()));
     },
     drive: () => running,
     replica: () => replica,
     counts,
+  };
+}
+
+/** Resolves at the end of the life, if that comes first: nobody waits for the dead. */
+const untilOver = async <T>(life: Life, work: Promise<T>): Promise<T | undefined> =>
+  Promise.race([work, life.over.then(() => undefined)]);
+
+/** No head of a vector goes back within one life, but where a fork moves what is above it to a branch. */
+function createForwardCheck(id: PeerId, world: World) {
+  const heads = new Map<AuthorStream, number>();
+  return (entries: readonly VectorEntry[]): void => {
+    const forked = new Set(
+      entries.filter(({ branch }) => branch !== undefined).map(({ site }) => site),
+    );
+    for (const entry of entries) {
+      const key = authorStream(entry);
+      const isBack = entry.head < (heads.get(key) ?? 0) && !forked.has(entry.site);
+      if (isBack) world.fail(new Error(`${id} went back in ${key}`));
+      heads.set(key, entry.head);
+    }
   };
 }

@@ -1,18 +1,22 @@
 /**
- * A disk that can lose power and run full, as one more Storage. What was not flushed when the power
- * went is there in any mixture: per write, per 512-byte sector.
+ * A disk that can lose power, run full and fail, as one more {@link Storage}. What was not flushed
+ * when the power went is there in any mixture: per write, per 512-byte sector.
  *
  * @module
  */
 
 import { MeshError } from "../protocol/errors.ts";
 import { createMemoryDevice } from "../db/storage-memory.ts";
-import type { FileDevice, Storage, StorageFiles } from "../db/storage.ts";
+import { assertNotCurrent, type FileDevice, type Storage } from "../db/storage.ts";
+import type { Life } from "./life.ts";
 
 const SECTOR_BYTES = 512;
 
 export interface SimulatedDisk {
+  /** Used by one process that never dies by itself; see {@link SimulatedDisk.losePowerAfter}. */
   readonly storage: Storage;
+  /** Used by a device for one life: every write, truncate, flush and call is a step of it. */
+  readonly attach: (life: Life) => Storage;
   /** The power goes and comes back: what was flushed is there, of the rest a part. */
   readonly losePower: () => void;
   /** The power goes during this many more writes, truncates or flushes from now; null: not. */
@@ -20,20 +24,39 @@ export interface SimulatedDisk {
   readonly hasLostPower: () => boolean;
   /** Room for this many more bytes; null: plenty. */
   readonly setFree: (bytes: number | null) => void;
+  /** So many percent of writes and flushes fail with ERR_STORAGE_LOST, and do nothing. */
+  readonly setFailing: (percent: number) => void;
   readonly flushes: () => number;
+  /** All its files as they are seen now: a backup. */
+  readonly copy: () => DiskImage;
+  /** Replaces everything: a backup put back, a profile copied. Only while nothing uses the disk. */
+  readonly restore: (image: DiskImage) => void;
+}
+
+/** The bytes of every file, by generation. */
+export interface DiskImage {
+  readonly generation: number;
+  readonly files: ReadonlyMap<number, readonly [database: Uint8Array, journal: Uint8Array]>;
 }
 
 type Operation =
   | { readonly type: "write"; readonly from: Uint8Array; readonly offset: number }
   | { readonly type: "truncate"; readonly size: number };
 
+interface Conditions {
+  readonly below: (bound: number) => number;
+  free: number | null;
+  failingPercent: number;
+  flushes: number;
+}
+
 /** @param below a uniform integer in [0, bound) */
-export const createSimulatedDisk = (below: (bound: number) => number): SimulatedDisk => {
-  const devices: { readonly crash: () => void; readonly device: FileDevice }[] = [];
+export function createSimulatedDisk(below: (bound: number) => number): SimulatedDisk {
+  const conditions: Conditions = { below, free: null, failingPercent: 0, flushes: 0 };
+  const generations = new Map<number, readonly [DiskFile, DiskFile]>();
+  let current = 0;
   let operationsLeft: number | null = null;
   let lost = false;
-  let free: number | null = null;
-  let flushes = 0;
 
   const spend = (): void => {
     if (lost) throw new MeshError("ERR_STORAGE_LOST", "no power");
@@ -43,19 +66,139 @@ export const createSimulatedDisk = (below: (bound: number) => number): Simulated
     lost = true;
     throw new MeshError("ERR_STORAGE_LOST", "the power went");
   };
-  const createDevice = (): FileDevice => {
-    const platter = createMemoryDevice();
-    let seen = createMemoryDevice();
-    let pending: Operation[] = [];
-    const apply = (device: FileDevice, operation: Operation): void => {
-      if (operation.type === "write") device.write(operation.from, operation.offset);
-      else device.truncate(operation.size);
-    };
-    const note = (operation: Operation): void => {
-      pending.push(operation);
-      apply(seen, operation);
-    };
-    const crash = (): void => {
+  const filesOf = (generation: number): readonly [DiskFile, DiskFile] => {
+    const files = generations.get(generation) ?? [
+      createDiskFile(conditions),
+      createDiskFile(conditions),
+    ];
+    generations.set(generation, files);
+    return files;
+  };
+  const attach = (
+    step: () => void,
+    through: <T>(work: () => Promise<T>) => Promise<T>,
+  ): Storage => ({
+    kind: "memory",
+    durable: true,
+    atomicity: "file",
+    generation: () => current,
+    openFiles: (generation) =>
+      through(async () => {
+        const [database, journal] = filesOf(generation);
+        return { database: database.attach(step), journal: journal.attach(step) };
+      }),
+    commit: () => through(async () => {}),
+    discard: (generation) =>
+      through(async () => {
+        assertNotCurrent(generation, current);
+        generations.delete(generation);
+      }),
+    switchTo: (generation) =>
+      through(async () => {
+        current = generation;
+        for (const other of generations.keys()) if (other !== generation) generations.delete(other);
+      }),
+    destroy: () =>
+      through(async () => {
+        generations.clear();
+        current = 0;
+      }),
+    close: async () => {},
+  });
+
+  return {
+    storage: attach(spend, (work) => work()),
+    attach: (life) => attach(life.step, life.through),
+    losePower: () => {
+      for (const files of generations.values()) for (const file of files) file.losePower();
+      lost = false;
+      operationsLeft = null;
+    },
+    losePowerAfter: (operations) => {
+      operationsLeft = operations;
+    },
+    hasLostPower: () => lost,
+    setFree: (bytes) => {
+      conditions.free = bytes;
+    },
+    setFailing: (percent) => {
+      conditions.failingPercent = percent;
+    },
+    flushes: () => conditions.flushes,
+    copy: () => ({
+      generation: current,
+      files: new Map(
+        [...generations].map(([generation, [database, journal]]) => [
+          generation,
+          [database.whole(), journal.whole()],
+        ]),
+      ),
+    }),
+    restore: (image) => {
+      generations.clear();
+      current = image.generation;
+      for (const [generation, [database, journal]] of image.files) {
+        const files = filesOf(generation);
+        files[0].fill(database);
+        files[1].fill(journal);
+      }
+    },
+  };
+}
+
+/** One file: what is flushed, what is seen, and the operations between the two. */
+interface DiskFile {
+  readonly attach: (step: () => void) => FileDevice;
+  readonly losePower: () => void;
+  readonly whole: () => Uint8Array;
+  readonly fill: (bytes: Uint8Array) => void;
+}
+
+function createDiskFile(conditions: Conditions): DiskFile {
+  const { below } = conditions;
+  let platter = createMemoryDevice();
+  let seen = createMemoryDevice();
+  let pending: Operation[] = [];
+
+  const note = (operation: Operation): void => {
+    pending.push(operation);
+    apply(seen, operation);
+  };
+  const assertWorks = (): void => {
+    const { failingPercent } = conditions;
+    if (failingPercent > 0 && below(100) < failingPercent) {
+      throw new MeshError("ERR_STORAGE_LOST", "the disk failed");
+    }
+  };
+  const assertRoom = (grows: number): void => {
+    if (conditions.free === null) return;
+    if (grows > conditions.free) throw new MeshError("ERR_STORAGE_FULL", "disk full");
+    conditions.free -= grows;
+  };
+  return {
+    attach: (step) => ({
+      size: () => seen.size(),
+      read: (into, offset) => seen.read(into, offset),
+      write: (from, offset) => {
+        assertWorks();
+        assertRoom(Math.max(0, offset + from.length - seen.size()));
+        note({ type: "write", from: from.slice(), offset });
+        step();
+      },
+      truncate: (size) => {
+        note({ type: "truncate", size });
+        step();
+      },
+      flush: () => {
+        step();
+        assertWorks();
+        conditions.flushes += 1;
+        for (const operation of pending) apply(platter, operation);
+        pending = [];
+      },
+      close: () => {},
+    }),
+    losePower: () => {
       // From "half of it" to "nearly all": the worst is a commit that looks whole and is not.
       const lostIn = [2, 8, 32][below(3)] as number;
       for (const operation of pending) {
@@ -63,64 +206,28 @@ export const createSimulatedDisk = (below: (bound: number) => number): Simulated
       }
       pending = [];
       seen = createMemoryDevice();
-      const whole = new Uint8Array(platter.size());
-      platter.read(whole, 0);
-      seen.write(whole, 0);
-    };
-    const device: FileDevice = {
-      size: () => seen.size(),
-      read: (into, offset) => seen.read(into, offset),
-      write: (from, offset) => {
-        const grows = Math.max(0, offset + from.length - seen.size());
-        if (free !== null && grows > free) throw new MeshError("ERR_STORAGE_FULL", "disk full");
-        if (free !== null) free -= grows;
-        note({ type: "write", from: from.slice(), offset });
-        spend();
-      },
-      truncate: (size) => {
-        note({ type: "truncate", size });
-        spend();
-      },
-      flush: () => {
-        spend();
-        flushes += 1;
-        for (const operation of pending) apply(platter, operation);
-        pending = [];
-      },
-      close: () => {},
-    };
-    devices.push({ crash, device });
-    return device;
-  };
-  const files: StorageFiles = { database: createDevice(), journal: createDevice() };
-  const losePower = (): void => {
-    for (const { crash } of devices) crash();
-    lost = false;
-    operationsLeft = null;
-  };
-  return {
-    storage: {
-      kind: "memory",
-      durable: true,
-      atomicity: "file",
-      generation: () => 0,
-      openFiles: async () => files,
-      commit: async () => {},
-      discard: async () => {},
-      switchTo: async () => {},
-      destroy: async () => {},
-      close: async () => {},
+      seen.write(wholeOf(platter), 0);
     },
-    losePower,
-    losePowerAfter: (operations) => {
-      operationsLeft = operations;
+    whole: () => wholeOf(seen),
+    fill: (bytes) => {
+      pending = [];
+      platter = createMemoryDevice();
+      seen = createMemoryDevice();
+      platter.write(bytes, 0);
+      seen.write(bytes, 0);
     },
-    hasLostPower: () => lost,
-    setFree: (bytes) => {
-      free = bytes;
-    },
-    flushes: () => flushes,
   };
+}
+
+const wholeOf = (device: FileDevice): Uint8Array => {
+  const bytes = new Uint8Array(device.size());
+  device.read(bytes, 0);
+  return bytes;
+};
+
+const apply = (device: FileDevice, operation: Operation): void => {
+  if (operation.type === "write") device.write(operation.from, operation.offset);
+  else device.truncate(operation.size);
 };
 
 const sectors = (operation: Operation): Operation[] => {

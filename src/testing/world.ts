@@ -15,6 +15,10 @@ interface Due {
   cancelled: boolean;
 }
 
+/** Turns of the event loop given to one event at once, and those, of 1 ms, after which it hangs. */
+const EAGER_TURNS = 2_000;
+const TURNS_MAX = 32_000;
+
 export interface World {
   readonly clock: Clock;
   readonly timers: Timers;
@@ -24,18 +28,18 @@ export interface World {
   readonly rest: () => Promise<void>;
   /** Lets time pass until the condition holds or the time is up. @returns whether it holds. */
   readonly runUntil: (endMs: number, isDone: () => boolean) => Promise<boolean>;
-  /** Called after every event, at rest. */
-  readonly onStep: (check: () => void) => void;
+  /** A promise was broken: {@link World.runUntil} throws the first one. */
+  readonly fail: (fault: unknown) => void;
   readonly steps: () => number;
 }
 
 export function createWorld(): World {
   const heap: Due[] = [];
-  const checks: (() => void)[] = [];
   let nowMs = 0;
   let order = 0;
   let steps = 0;
   let working = 0;
+  const faults: unknown[] = [];
 
   function at(delayMs: number, run: () => void): () => void {
     const due = { atMs: nowMs + Math.max(0, delayMs), order: order++, run, cancelled: false };
@@ -46,10 +50,13 @@ export function createWorld(): World {
   }
 
   async function rest(): Promise<void> {
-    for (;;) {
-      await new Promise((resolve) => void setImmediate(resolve));
+    for (let turn = 0; turn < TURNS_MAX; turn++) {
+      // Some work is the machine's own, compiling WebAssembly for one: let it have the processor.
+      if (turn < EAGER_TURNS) await new Promise((resolve) => void setImmediate(resolve));
+      else await new Promise((resolve) => void setTimeout(resolve, 1));
       if (working === 0) return;
     }
+    throw new Error(`a call was never answered: ${working} under way`);
   }
 
   async function busy<T>(work: Promise<T>): Promise<T> {
@@ -63,6 +70,7 @@ export function createWorld(): World {
 
   async function runUntil(endMs: number, isDone: () => boolean): Promise<boolean> {
     await rest();
+    if (faults.length > 0) throw faults[0];
     while (!isDone()) {
       const due = heap[0];
       if (due === undefined || due.atMs > endMs) {
@@ -75,7 +83,7 @@ export function createWorld(): World {
       steps += 1;
       due.run();
       await rest();
-      for (const check of checks) check();
+      if (faults.length > 0) throw faults[0];
     }
     return true;
   }
@@ -87,7 +95,7 @@ export function createWorld(): World {
     busy,
     rest,
     runUntil,
-    onStep: (check) => checks.push(check),
+    fail: (fault) => faults.push(fault),
     steps: () => steps,
   };
 }

@@ -146,6 +146,39 @@ test("signals and time limits reach the worker, and let the next call through", 
   expect(seen.left).toEqual([]);
 });
 
+test.each(["opfs", "indexeddb"] as const)(
+  "[M13] a page of the newer app upgrades the database in %s, and the older app says so",
+  async (kind) => {
+    const page = await openPage();
+    const seen = await page.evaluate(
+      async ({ name, storage }) => {
+        const { app } = globalThis;
+        const old = await app.open({ name, storage });
+        await old.db.exec("INSERT INTO animal (id) VALUES ('a')");
+        await old.close();
+        const schema = {
+          ...app.schema,
+          version: 2,
+          migrations: [{ statements: ["ALTER TABLE animal ADD COLUMN tame TEXT DEFAULT 'no'"] }],
+        };
+        const modern = await app.open({ name, storage, schema });
+        await modern.db.exec("INSERT INTO animal (id, tame) VALUES ('b', 'yes')");
+        const rows = await modern.db.query("SELECT id, tame FROM animal ORDER BY id");
+        await modern.close();
+        return { rows, older: await app.outcome(app.open({ name, storage })) };
+      },
+      { name: newName(), storage: kind },
+    );
+    expect(seen).toEqual({
+      rows: [
+        { id: "a", tame: "no" },
+        { id: "b", tame: "yes" },
+      ],
+      older: "ERR_SCHEMA_NEWER",
+    });
+  },
+);
+
 test("values cross the worker as they are", async () => {
   const page = await openPage();
   const seen = await page.evaluate(async (name) => {
@@ -217,7 +250,7 @@ test("a live query runs again only when a table it reads has changed; a wrong on
 
 test.each(["opfs", "indexeddb"] as const)(
   "%s: what was committed, the checkpoint and the key outlive the page",
-  async (storage) => {
+  async (kind) => {
     const page = await openPage();
     const name = newName();
     const first = await page.evaluate(
@@ -313,7 +346,7 @@ test("one tab has a database, another is told so; closed, it opens again; later 
 
 test.each(["opfs", "indexeddb"] as const)(
   "%s: of two openings at once one succeeds; an aborted one lets go",
-  async (storage) => {
+  async (kind) => {
     const page = await openPage();
     const seen = await page.evaluate(
       async ([name, kind]) => {

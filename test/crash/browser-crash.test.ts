@@ -7,7 +7,17 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Random } from "../../src/seams.ts";
 import { type Chromium, openChromium, openSite, type Site } from "../fixtures/chromium.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
-import { createLedger, createReleases, KILLS, NOTHING_LOST } from "./ledger.ts";
+import {
+  type CrashReport,
+  createLedger,
+  createReleases,
+  keepReport,
+  KILLS,
+  NOTHING_LOST,
+  type Releases,
+  SEED,
+} from "./ledger.ts";
+import type { Life } from "./page/page.ts";
 import { openWitness, type Victim, type Witness } from "./witness.ts";
 
 let site: Site;
@@ -28,7 +38,7 @@ async function begin(
   chromium: Chromium,
   victim: Victim,
   witness: Witness,
-  life: { readonly name: string; readonly writes: boolean },
+  life: Pick<Life, "name" | "writes">,
 ): Promise<Page> {
   const page = await chromium.context.newPage();
   await page.goto(site.url);
@@ -38,7 +48,14 @@ async function begin(
     await page.evaluate((given) => globalThis.crash.inspect(given), storage),
     victim.site,
   );
-  const options = { storage, since, join: witness.join, url: `${witness.url}/${storage}`, ...life };
+  const options = {
+    storage,
+    since,
+    join: witness.join,
+    url: `${witness.url}/${storage}`,
+    name: `${storage}-${life.name}`,
+    writes: life.writes,
+  };
   // Ends with the page.
   void page.evaluate((given) => globalThis.crash.live(given), options).catch(() => undefined);
   return page;
@@ -47,14 +64,18 @@ async function begin(
 const headAt = ({ mesh }: Witness, { site: of }: Victim): number =>
   mesh.status().authors.find(({ siteId }) => siteId === of)?.version ?? 0;
 
+const WAIT = { timeout: 30_000, interval: 5 };
+
 /** A random moment: while it opens, or once it has written and the witness has got some of it. */
 async function untilKill(random: Random, victims: readonly Victim[], witness: Witness) {
   if (random.below(4) === 0) return pause(random.below(300));
   await Promise.all(
     victims.map(async (victim) => {
-      await vi.waitUntil(() => victim.said > 3, { timeout: 20_000, interval: 5 });
       const head = headAt(witness, victim);
-      await vi.waitUntil(() => headAt(witness, victim) > head, { timeout: 20_000, interval: 5 });
+      const isSyncing = (): boolean => victim.said > 3 && headAt(witness, victim) > head;
+      await vi
+        .waitUntil(() => isSyncing() || victim.failures.length > 0, WAIT)
+        .catch(victim.ledger.stall);
     }),
   );
   return pause(random.below(300));
@@ -72,39 +93,44 @@ async function killTabs({ context }: Chromium, pages: readonly Page[]): Promise<
 
 const killBrowser = ({ close }: Chromium): Promise<void> => close();
 
-test(
-  "[L1] [L2] replicas on OPFS and IndexedDB keep what they said when the browser is killed",
-  { timeout: 60_000 + KILLS * 20_000 },
-  async () => {
-    const random = createSeededRandom(1);
-    const releases = createReleases();
-    const victims: Victim[] = (["opfs", "indexeddb"] as const).map((storage) => ({
-      storage,
-      ledger: createLedger(storage, releases),
-      site: null,
-      checkpoint: 0,
-      said: 0,
-    }));
-    const witness = await openWitness(victims, releases);
-    for (let kill = 0; kill < KILLS; kill++) {
-      const chromium = await openChromium({ profile });
-      try {
-        for (const death of [killTabs, killBrowser]) {
-          const life = { name: `${kill}-${death.name}`, writes: true };
-          const pages = await Promise.all(
-            victims.map((victim) => begin(chromium, victim, witness, life)),
-          );
-          await untilKill(random, victims, witness);
-          await death(chromium, pages);
-        }
-        for (const { ledger } of victims) ledger.kill();
-      } finally {
-        await chromium.close();
-      }
-    }
+const createVictim = (storage: Victim["storage"], releases: Releases): Victim => ({
+  storage,
+  ledger: createLedger(storage, releases),
+  site: null,
+  checkpoint: 0,
+  said: 0,
+  failures: [],
+});
 
-    const chromium = await openChromium({ profile });
-    const life = { name: "last", writes: false };
+/** One browser: its tabs are killed, and then all of it. */
+async function liveAndDie(
+  random: Random,
+  victims: readonly Victim[],
+  witness: Witness,
+  round: number,
+): Promise<void> {
+  const chromium = await openChromium({ profile });
+  try {
+    for (const kill of [killTabs, killBrowser]) {
+      const writes = random.below(4) === 0 ? "entries and a rebuild" : "entries";
+      const life = { name: `${round}-${kill.name}`, writes } as const;
+      const pages = await Promise.all(
+        victims.map((victim) => begin(chromium, victim, witness, life)),
+      );
+      await untilKill(random, victims, witness);
+      await kill(chromium, pages);
+    }
+    for (const { ledger } of victims) ledger.kill();
+  } finally {
+    await chromium.close();
+  }
+}
+
+/** Nobody writes any more: all hold the same. */
+async function expectConvergence(victims: readonly Victim[], witness: Witness): Promise<void> {
+  const chromium = await openChromium({ profile });
+  try {
+    const life = { name: "last", writes: "nothing" } as const;
     const pages = await Promise.all(
       victims.map((victim) => begin(chromium, victim, witness, life)),
     );
@@ -117,12 +143,33 @@ test(
       },
       { timeout: 30_000, interval: 100 },
     );
+  } finally {
+    await chromium.close();
+  }
+}
+
+test(
+  "[L1] [L2] replicas on OPFS and IndexedDB keep what they said when the browser is killed",
+  { timeout: 60_000 + KILLS * 60_000 },
+  async () => {
+    const random = createSeededRandom(SEED);
+    const releases = createReleases();
+    const victims = [createVictim("opfs", releases), createVictim("indexeddb", releases)];
+    const witness = await openWitness(victims, releases);
+    let reports: readonly CrashReport[];
+    try {
+      for (let round = 0; round < KILLS; round++) {
+        await liveAndDie(random, victims, witness, round);
+      }
+      await expectConvergence(victims, witness);
+    } finally {
+      reports = victims.map(({ ledger, site: author }) => keepReport(ledger.report(author ?? "")));
+      await witness.close();
+    }
+    expect(victims.flatMap(({ failures }) => failures)).toEqual([]);
     expect(witness.mesh.status().forks).toEqual([]);
     expect(witness.refused()).toBe(0);
-    await chromium.close();
-    await witness.close();
-    for (const { ledger, site: author } of victims) {
-      const report = ledger.report(author ?? "");
+    for (const report of reports) {
       expect(report).toMatchObject({ ...NOTHING_LOST, kills: KILLS });
       // Else nothing was tested.
       expect(report.rowsAcknowledged).toBeGreaterThan(3 * KILLS);

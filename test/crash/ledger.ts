@@ -22,10 +22,12 @@ export interface CrashReport {
   readonly versionsAcknowledged: number;
   readonly versionsLost: number;
   readonly versionsReleased: number;
-  /** Of which others saw more than one content. */
+  /** Of which others saw more than one content, or the author itself holds another. */
   readonly versionsReleasedTwice: number;
   readonly halfTransactions: number;
   readonly databasesDamaged: number;
+  /** Lives in which nothing new reached a peer. */
+  readonly syncStalls: number;
 }
 
 /** What every test of kills ends with. */
@@ -35,10 +37,14 @@ export const NOTHING_LOST: Partial<CrashReport> = {
   versionsReleasedTwice: 0,
   halfTransactions: 0,
   databasesDamaged: 0,
+  syncStalls: 0,
 };
 
 /** How often each is killed; `CRASH_KILLS` says otherwise. */
 export const KILLS: number = Number(process.env["CRASH_KILLS"] ?? 10);
+
+/** Of the moments of the kills, and of what is written. */
+export const SEED: number = Number(process.env["CRASH_SEED"] ?? 1);
 
 /** All that others got, of every replica: what a peer remembers. */
 export interface Releases {
@@ -72,7 +78,8 @@ export interface Ledger {
   readonly check: (found: Found, own: string | null) => void;
   /** Counts one more kill. */
   readonly kill: () => void;
-  /** Also appended as a line of JSON to the file that `CRASH_REPORT` names. */
+  /** Counts one more life in which nothing new reached a peer. */
+  readonly stall: () => void;
   readonly report: (own: string) => CrashReport;
 }
 
@@ -85,6 +92,7 @@ export function createLedger(place: string, releases: Releases): Ledger {
   let kills = 0;
   let halfTransactions = 0;
   let databasesDamaged = 0;
+  let syncStalls = 0;
 
   function check(found: Found, own: string | null): void {
     if (found.integrity !== "ok") databasesDamaged++;
@@ -108,6 +116,8 @@ export function createLedger(place: string, releases: Releases): Ledger {
     for (const version of releases.of(own)) {
       const hash = logged.get(version);
       if (hash === undefined || !releases.hashesOf(version).has(hash)) lostVersions.add(version);
+      // Two contents under one version, whether the second has reached anybody yet or not.
+      if (hash !== undefined) releases.add(own, Number(version.split(" ")[1]), hash);
     }
   }
 
@@ -118,9 +128,10 @@ export function createLedger(place: string, releases: Releases): Ledger {
     acknowledged: () => ({ rows: rows.size, versions: versions.size }),
     check,
     kill: () => void kills++,
+    stall: () => void syncStalls++,
     report: (own) => {
       const released = releases.of(own);
-      const report: CrashReport = {
+      return {
         place,
         kills,
         rowsAcknowledged: rows.size,
@@ -132,10 +143,15 @@ export function createLedger(place: string, releases: Releases): Ledger {
           .length,
         halfTransactions,
         databasesDamaged,
+        syncStalls,
       };
-      const path = process.env["CRASH_REPORT"];
-      if (path !== undefined) appendFileSync(path, `${JSON.stringify(report)}\n`);
-      return report;
     },
   };
+}
+
+/** As a line of JSON at the end of the file that `CRASH_REPORT` names. */
+export function keepReport(report: CrashReport): CrashReport {
+  const path = process.env["CRASH_REPORT"];
+  if (path !== undefined) appendFileSync(path, `${JSON.stringify(report)}\n`);
+  return report;
 }

@@ -1,7 +1,8 @@
 /**
- * Runs in a process of its own until it is killed. `write`: random transactions; says "version hash"
- * after each, which releases it. `merge`: appends the runs of a file, shuffled, again and again; says
- * "site version hash" of what it then holds.
+ * Runs in a process of its own until it is killed. `write`: random transactions, each followed by one
+ * of several rows that stay, now and then by a rebuild; says "row id" of these and "version site
+ * version hash" after both, which releases them. `merge`: appends the runs of a file, shuffled, again
+ * and again; says "version …" of what it then holds.
  */
 import { readFileSync } from "node:fs";
 import { openDirectoryStorage } from "../../src/db/storage-directory.ts";
@@ -12,6 +13,9 @@ import { randomTransaction } from "../../src/testing/random-work.ts";
 import { ed25519, MESH, openReplica } from "../fixtures/replicas.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
+/** No random work touches the rows of this day. */
+const ENTRY_DAY = 7;
+
 const [, , mode, directory, author, seed, runsFile] = process.argv;
 if (directory === undefined) throw new RangeError("usage: mode directory author seed [runs]");
 
@@ -21,11 +25,24 @@ const own = db.signer.siteId;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 async function write(): Promise<void> {
-  for (;;) {
+  for (let n = 0; ; n++) {
     await randomTransaction(db, random);
-    const head = db.vector().find(({ site }) => site === own)?.head ?? 0;
-    if (head > 0) say(`${own} ${head} ${db.hashOf(own, "data", head)}`);
+    sayHead();
+    const parts = 1 + (n % 3);
+    const ids = Array.from({ length: parts }, (_, part) => `${seed}-${n}/${part}`);
+    await db.execMany(
+      "INSERT INTO sighting (place, day, count) VALUES (?, ?, ?)",
+      ids.map((id) => [id, ENTRY_DAY, parts]),
+    );
+    for (const id of ids) say(`row ${id}`);
+    sayHead();
+    if (random.below(20) === 0) await db.rebuild();
   }
+}
+
+function sayHead(): void {
+  const head = db.vector().find(({ site }) => site === own)?.head ?? 0;
+  if (head > 0) say(`version ${own} ${head} ${db.hashOf(own, "data", head)}`);
 }
 
 async function merge(): Promise<void> {
@@ -44,7 +61,7 @@ async function merge(): Promise<void> {
     const outcomes = await db.append(some);
     for (const [index, { header, headerHash }] of some.entries()) {
       if (outcomes[index]?.verdict === "later") continue;
-      say(`${header.site} ${header.version} ${headerHash}`);
+      say(`version ${header.site} ${header.version} ${headerHash}`);
     }
   }
 }

@@ -7,14 +7,25 @@ import { build } from "vite";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { openDirectoryStorage } from "../../src/db/storage-directory.ts";
-import { siteId } from "../../src/protocol/ids.ts";
 import { randomTransaction } from "../../src/testing/random-work.ts";
-import { openReplica, pull } from "../fixtures/replicas.ts";
+import { openReplica, pull, signerOf } from "../fixtures/replicas.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
-import { openTestEngine, storedRows } from "../unit/open-test-engine.ts";
+import { damaged, inspectEngine } from "./inspect-engine.ts";
+import {
+  type CrashReport,
+  createLedger,
+  createReleases,
+  type Found,
+  keepReport,
+  KILLS,
+  type Ledger,
+  NOTHING_LOST,
+  type Releases,
+  SEED,
+} from "./ledger.ts";
+import { openTestEngine } from "../unit/open-test-engine.ts";
 import { temporaryDirectory } from "../unit/temporary-directory.ts";
 
-const KILLS = 20;
 /** Inside the project, so that Node finds the dependencies. */
 const BUILT = join(import.meta.dirname, `../../node_modules/.cache/rowmesh-kill-${process.pid}`);
 
@@ -34,76 +45,99 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => rmSync(BUILT, { recursive: true, force: true }));
 
-/** What the child said it holds, as "site version" → hash, until it was killed after so many lines. */
-async function runAndKill(
-  args: readonly string[],
-  lines: number,
-): Promise<ReadonlyMap<string, string>> {
+/** Notes what the child says until it has said so many lines, and is killed. */
+async function runAndKill(args: readonly string[], lines: number, ledger: Ledger): Promise<void> {
   const child = spawn(process.execPath, [join(BUILT, "child.mjs"), ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));
   const exit = new Promise((resolve) => child.once("exit", (_code, signal) => resolve(signal)));
-  const said = new Map<string, string>();
   let count = 0;
   for await (const line of createInterface({ input: child.stdout })) {
-    const [site = "", version = "", hash = ""] = line.split(" ");
-    said.set(`${site} ${version}`, hash);
+    const [what, id = "", version = "", hash = ""] = line.split(" ");
+    if (what === "row") ledger.acknowledgeRow(id);
+    else ledger.acknowledgeVersion(id, Number(version), hash);
     count += 1;
     if (count === lines) child.kill("SIGKILL");
   }
   expect(await exit).toBe("SIGKILL");
-  return said;
+  ledger.kill();
 }
 
-function expectHeld(db: ReplicaDatabase, said: ReadonlyMap<string, string>): void {
-  for (const [place, hash] of said) {
-    const [site = "", version = ""] = place.split(" ");
-    expect(db.hashOf(siteId(site), "data", Number(version))).toBe(hash);
+/** As `replica-child.ts` writes them. */
+const SIGHTING = {
+  table: "sighting",
+  id: "iif(day = 7, place, NULL)",
+  entry: "substr(place, 1, instr(place, '/'))",
+  parts: "count",
+};
+
+async function inspect(directory: string): Promise<Found> {
+  const storage = await openDirectoryStorage(directory);
+  try {
+    const engine = await openTestEngine(storage);
+    const found = inspectEngine(engine, SIGHTING);
+    engine.close();
+    return found;
+  } catch (error) {
+    return damaged(error);
+  } finally {
+    await storage.close();
   }
 }
 
-async function expectIntact(directory: string): Promise<void> {
-  const storage = await openDirectoryStorage(directory);
-  const engine = await openTestEngine(storage);
-  expect(storedRows(engine, "PRAGMA integrity_check")).toEqual([["ok"]]);
-  engine.close();
-  await storage.close();
+/** Everything goes to the peer, which remembers it. */
+async function release(db: ReplicaDatabase, peer: ReplicaDatabase, to: Releases): Promise<void> {
+  const site = db.signer.siteId;
+  await pull(db, peer);
+  for (const replica of [db, peer]) {
+    const head = replica.vector().find((entry) => entry.site === site)?.head ?? 0;
+    for (let version = 1; version <= head; version++) {
+      to.add(site, version, replica.hashOf(site, "data", version) ?? "");
+    }
+  }
 }
 
 test(
   "[L1] a replica killed while it writes keeps what it said, and releases no version twice",
-  { timeout: 300_000 },
+  { timeout: 60_000 + KILLS * 30_000 },
   async () => {
     const directory = temporaryDirectory();
-    const random = createSeededRandom(1);
+    const random = createSeededRandom(SEED);
     const peer = await openReplica(2);
-    const said = new Map<string, string>();
-    for (let kill = 0; kill < KILLS; kill++) {
-      const news = await runAndKill(["write", directory, "1", `${kill}`], 1 + random.below(25));
-      for (const [place, hash] of news) {
-        // A version said before may be said again only with the same content.
-        expect(said.get(place) ?? hash).toBe(hash);
-        said.set(place, hash);
+    const site = (await signerOf(1)).siteId;
+    const releases = createReleases();
+    const ledger = createLedger("node, writing", releases);
+    let report: CrashReport;
+    try {
+      for (let kill = 0; kill < KILLS; kill++) {
+        await runAndKill(
+          ["write", directory, "1", `${1_000 * SEED + kill}`],
+          1 + random.below(60),
+          ledger,
+        );
+        ledger.check(await inspect(directory), site);
+        const db = await openReplica(1, { storage: await openDirectoryStorage(directory) });
+        await release(db, peer, releases);
+        expect(await peer.stateHash()).toBe(await db.stateHash());
+        await db.close();
       }
-      await expectIntact(directory);
-      const db = await openReplica(1, { storage: await openDirectoryStorage(directory) });
-      expectHeld(db, said);
-      await pull(db, peer);
-      expect(await peer.stateHash()).toBe(await db.stateHash());
-      expect(peer.counts().forks).toEqual([]);
-      await db.close();
+    } finally {
+      report = keepReport(ledger.report(site));
     }
+    expect(peer.counts().forks).toEqual([]);
     await peer.close();
+    expect(report).toMatchObject({ ...NOTHING_LOST, kills: KILLS });
+    expect(report.rowsAcknowledged).toBeGreaterThan(KILLS);
   },
 );
 
 test(
   "[L2] a replica killed while it merges holds what it acknowledged",
-  { timeout: 300_000 },
+  { timeout: 60_000 + KILLS * 30_000 },
   async () => {
     const directory = temporaryDirectory();
-    const random = createSeededRandom(2);
+    const random = createSeededRandom(SEED + 1);
     const authors = await Promise.all([11, 12, 13].map(async (author) => openReplica(author)));
     for (let step = 0; step < 90; step++) {
       const author = authors[random.below(3)] as ReplicaDatabase;
@@ -121,17 +155,21 @@ test(
     }
     const runsFile = join(temporaryDirectory(), "runs");
     writeFileSync(runsFile, Buffer.concat(runs));
-    const said = new Map<string, string>();
-    for (let kill = 0; kill < KILLS; kill++) {
-      const args = ["merge", directory, "1", `${kill}`, runsFile];
-      for (const [place, hash] of await runAndKill(args, 1 + random.below(20))) {
-        said.set(place, hash);
+    const ledger = createLedger("node, merging", createReleases());
+    let report: CrashReport;
+    try {
+      for (let kill = 0; kill < KILLS; kill++) {
+        const args = ["merge", directory, "1", `${1_000 * SEED + kill}`, runsFile];
+        await runAndKill(args, 1 + random.below(20), ledger);
+        ledger.check(await inspect(directory), null);
+        const db = await openReplica(1, { storage: await openDirectoryStorage(directory) });
+        await db.close();
       }
-      await expectIntact(directory);
-      const db = await openReplica(1, { storage: await openDirectoryStorage(directory) });
-      expectHeld(db, said);
-      await db.close();
+    } finally {
+      report = keepReport(ledger.report(""));
     }
+    expect(report).toMatchObject({ ...NOTHING_LOST, kills: KILLS });
+    expect(report.versionsAcknowledged).toBeGreaterThan(KILLS);
     const db = await openReplica(1, { storage: await openDirectoryStorage(directory) });
     for (const author of authors) await pull(author, db);
     for (const author of authors) for (const other of authors) await pull(other, author);

@@ -25,8 +25,10 @@ export interface Victim {
   /** Once it said. */
   site: string | null;
   checkpoint: number;
-  /** In this life. */
+  /** Entries, in this life. */
   said: number;
+  /** What its page ended with, other than a kill. */
+  readonly failures: string[];
 }
 
 export interface Witness {
@@ -88,6 +90,9 @@ function listen(socket: WebSocket, victim: Victim, mesh: Mesh): void {
     switch (said.type) {
       case "opened":
         victim.site = said.site;
+        return;
+      case "failed":
+        victim.failures.push(said.message);
         return;
       case "rows":
         for (const id of said.ids) ledger.acknowledgeRow(id);

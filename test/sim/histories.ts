@@ -1,10 +1,11 @@
-/**
- * A stretch of seeds as tests. `SIM_SEED` is the first, `SIM_SEEDS` how many; `SIM_REPORT` names a
- * file for what they measured, one JSON line per history.
- */
-import { appendFileSync } from "node:fs";
-import { expect } from "vitest";
-import { type SimOptions, type SimReport, simulate } from "../../src/testing/simulate.ts";
+/** A stretch of seeds as tests: `SIM_SEED` is the first, `SIM_SEEDS` how many. */
+import { expect, test } from "vitest";
+import type { SimReport } from "../../src/testing/history.ts";
+import { simulate } from "../../src/testing/simulate.ts";
+
+const HISTORIES = 1_000;
+/** Test files run side by side: each takes its part of the seeds. */
+const FILES = 2;
 
 export function seeds(byDefault: number): readonly number[] {
   const first = Number(process.env["SIM_SEED"] ?? 1);
@@ -12,16 +13,24 @@ export function seeds(byDefault: number): readonly number[] {
   return Array.from({ length: count }, (_, i) => first + i);
 }
 
-/** Throws what went wrong. The costs asserted are loose: restarts and cut links do work twice. */
-export async function checkHistory(options: SimOptions): Promise<SimReport> {
-  const report = await simulate(options);
+/** @param part in [0, FILES) */
+export function testHistories(part: number): void {
+  test.each(seeds(HISTORIES).filter((seed) => seed % FILES === part))(
+    "[AE1] every history ends in agreement: npm run sim -- --first %i --seeds 1",
+    async (seed) => {
+      expect(checkCosts(await simulate({ seed }))).toMatchObject({ seed });
+    },
+    120_000,
+  );
+}
+
+/** Loose: restarts and cut links do work twice. */
+export function checkCosts(report: SimReport): SimReport {
   const { runs, runsAgain, broadcasts, frames, virtualMs, peers } = report;
   const delivered = runs + broadcasts;
   expect(runsAgain, "changesets pulled again").toBeLessThanOrEqual(12 + delivered / 3);
   // Idle links compare digests: two frames a round, and a round every 2.5 s at most.
   const idleFrames = (peers * (peers - 1) * virtualMs) / 2_500;
   expect(frames, "frames").toBeLessThanOrEqual(200 + idleFrames + 25 * delivered);
-  const path = process.env["SIM_REPORT"];
-  if (path !== undefined) appendFileSync(path, `${JSON.stringify(report)}\n`);
   return report;
 }

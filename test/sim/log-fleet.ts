@@ -8,8 +8,8 @@ import { createSigner } from "../../src/signing/verified-changeset.ts";
 import { meshId } from "../../src/protocol/ids.ts";
 import { simEd25519 } from "../../src/testing/sim-ed25519.ts";
 import { createLogDisk, type LogDisk, openMemoryLog } from "./memory-log.ts";
-import type { SimDevice } from "../../src/testing/sim-node.ts";
-import type { Fleet } from "../../src/testing/simulate.ts";
+import type { SimDevice, SimNode } from "../../src/testing/sim-node.ts";
+import type { Fleet } from "../../src/testing/history.ts";
 
 const simMesh = meshId("5a".repeat(32));
 
@@ -33,6 +33,8 @@ async function createLogDevice(
     id,
     site: keys.siteId,
     disk,
+    database: null,
+    losePower: () => {},
     open: async () => {
       const log = openMemoryLog(disk, signer, simMesh, simEd25519);
       return {
@@ -48,7 +50,13 @@ async function createLogDevice(
 export async function createLogFleet(count: number, random: Random): Promise<Fleet> {
   const devices: SimDevice[] = [];
   for (let i = 0; i < count; i++) devices.push(await createLogDevice(`n${i}`, random));
-  return { mesh: simMesh, devices };
+  return { mesh: simMesh, devices, copy: null, releases: 1, check: checkStates };
+}
+
+async function checkStates(alive: readonly SimNode[]): Promise<void> {
+  const hashes = new Set<string>();
+  for (const node of alive) hashes.add((await node.replica()?.stateHash()) ?? "down");
+  if (hashes.size !== 1) throw new Error(`state hashes differ: ${[...hashes].join(" ")}`);
 }
 
 function hashOfLog({ changesets }: LogDisk): string {

@@ -156,6 +156,10 @@ export function openMemoryLog(
     mesh: () => ({ id: mesh, invite: new Uint8Array() }),
     hashOf: (site: SiteId, _stream: string, version: number) =>
       held(site, version)?.headerHash ?? null,
+    findHash: (site: SiteId, _stream: string, version: number, prefix: string) => {
+      const hash = held(site, version)?.headerHash ?? null;
+      return hash?.startsWith(prefix) === true ? hash : null;
+    },
     authorOf: (site: SiteId): PublicKey | null => held(site, 1)?.author ?? null,
     append: (changesets: readonly VerifiedChangeset[]) => inTurn(() => append(changesets)),
   };

@@ -3,8 +3,9 @@ import { expect, test } from "vitest";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { createSimNetwork } from "../../src/testing/sim-network.ts";
 import { createSimNode, type SimNode } from "../../src/testing/sim-node.ts";
-import { MESH } from "../fixtures/replicas.ts";
-import { copyStorage, createSqlDevice } from "./sql-fleet.ts";
+import { ANIMALS, MESH } from "../fixtures/replicas.ts";
+import { createDatabaseDevice } from "../../src/testing/database-device.ts";
+import { writeAnimals } from "../../src/testing/random-work.ts";
 import { createWorld } from "../../src/testing/world.ts";
 
 const LINK = { latencyMs: 20, bytesPerMs: 1_000 };
@@ -21,12 +22,18 @@ test.each([1, 2, 3, 4, 5])(
     const random = createSeededRandom(seed);
     const world = createWorld();
     const net = createSimNetwork(world, random, seed % 2 === 0 ? "on" : "off");
-    const devices = [
-      await createSqlDevice("n0", random, world),
-      await createSqlDevice("n1", random, world),
-    ] as const;
+    const create = (id: string, identity: number) =>
+      createDatabaseDevice({
+        id,
+        identity,
+        disk: "blank",
+        schemas: [ANIMALS],
+        write: writeAnimals,
+        random,
+      });
+    const devices = [await create("n0", 0), await create("n1", 1)] as const;
     const [rewound, other] = devices.map((device) =>
-      createSimNode(device, world, net, random, MESH),
+      createSimNode({ device, world, net, random, mesh: MESH }),
     ) as [SimNode, SimNode];
     const nodes = [rewound, other];
     const agree = () =>
@@ -38,7 +45,7 @@ test.each([1, 2, 3, 4, 5])(
       net.connect("n0", "n1", LINK);
       for (let i = 0; i < 4; i++) await rewound.write();
       expect(await agree()).toBe(true);
-      const backup = await copyStorage(devices[0].storage);
+      const backup = devices[0].database.disk.copy();
       const before = await headOf(other, devices[0].site);
       for (let i = 0; i < 6; i++) await rewound.write();
       await world.runUntil(world.clock.nowMs() + 500, () => false);
@@ -47,7 +54,7 @@ test.each([1, 2, 3, 4, 5])(
       expect(lost).toBeGreaterThan(before ?? 0);
 
       await rewound.kill();
-      devices[0].storage = backup;
+      devices[0].database.disk.restore(backup);
       await rewound.start();
       expect(await headOf(rewound, devices[0].site)).toBe(before);
       for (let i = 0; i < 3; i++) await rewound.write();

@@ -1,5 +1,6 @@
 /** Every structure with a wire form, behind one interface, so that no codec escapes a property. */
 import * as fc from "fast-check";
+import { packKey, unpackKey } from "../../src/db/packed-key.ts";
 import { ByteReader, ByteWriter } from "../../src/protocol/bytes.ts";
 import { decodeHeader, encodeHeader } from "../../src/protocol/changeset.ts";
 import {
@@ -13,6 +14,8 @@ import {
   decodeInvite,
   encodeGenesisBody,
   encodeInvite,
+  fromBase64Url,
+  toBase64Url,
 } from "../../src/protocol/genesis.ts";
 import { decodeMessage, encodeMessage } from "../../src/protocol/messages.ts";
 import { decodePayload, encodePayload, readValue, writeValue } from "../../src/protocol/payload.ts";
@@ -23,6 +26,7 @@ import {
   encodePosition,
 } from "../../src/protocol/stream-packet.ts";
 import { readVectorEntry, writeVectorEntry } from "../../src/protocol/version-vector.ts";
+import { decodeHttpMessage, encodeHttpMessage } from "../../src/streams/http-message.ts";
 import * as arbitrary from "./protocol-arbitraries.ts";
 
 export interface Codec {
@@ -74,6 +78,14 @@ export const codecs: readonly Codec[] = [
   codec("message", arbitrary.message, encodeMessage, decodeMessage),
   codec("genesis body", arbitrary.genesisBody, encodeGenesisBody, decodeGenesisBody),
   codec("invite", arbitrary.invite, encodeInvite, decodeInvite),
+  codec("key", arbitrary.key, packKey, (bytes) => unpackKey(bytes, ["INTEGER", "TEXT", "BLOB"])),
+  codec("request over HTTP", arbitrary.httpMessage, encodeHttpMessage, decodeHttpMessage),
+  codec(
+    "base64url",
+    fc.uint8Array({ minLength: 1, maxLength: 60 }),
+    (bytes) => Buffer.from(toBase64Url(bytes), "latin1"),
+    (bytes) => fromBase64Url(Buffer.from(bytes).toString("latin1")),
+  ),
   codec("package", arbitrary.streamPackage, encodePackage, decodePackage),
   codec("position", arbitrary.streamPosition, encodePosition, decodePosition),
 ];

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
-import { checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
 import { decodePayload } from "../../src/protocol/payload.ts";

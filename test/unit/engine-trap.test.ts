@@ -4,7 +4,7 @@ import { type DatabaseFile, openDatabaseFile } from "../../src/db/database-file.
 import type { Engine } from "../../src/db/engine.ts";
 import { packKey } from "../../src/db/packed-key.ts";
 import { createReplicaState, type ReplicaState } from "../../src/db/replica-state.ts";
-import { checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
 import { installSchema } from "../../src/db/schema-install.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
@@ -51,13 +51,12 @@ test.each([
   const identity = async () => ({ secret: secretOf(1), signer });
   const { file } = await openDatabaseFile(createMemoryStorage(), wasm, identity);
   onTestFinished(() => file.close());
-  await file.transact((engine) => installSchema(engine, ANIMALS, schema, wasm));
+  await file.transact((engine) => installSchema(engine, schema));
   const armed = new Set<number>();
   const state: ReplicaState = createReplicaState(
     trapping(file, () => state, armed, at, new MeshError(code, "unreachable")),
     signer,
     schema,
-    new Map(),
     testClock,
   );
   const bind = () => {

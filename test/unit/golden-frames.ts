@@ -3,6 +3,7 @@
  * are noble's, which are deterministic.
  */
 import {
+  type ChangesetHeader,
   encodeHeader,
   type Dependency,
   type VerifiedChangeset,
@@ -233,5 +234,65 @@ export async function goldenFrames(): Promise<GoldenFrame[]> {
   for (const message of messages(run, keys.siteId)) {
     add(`message: ${message.type}`, encodeMessage(message));
   }
+  for (const [name, bytes] of branchFrames(keys, chain)) add(name, bytes);
   return frames;
+}
+
+/** What a key that forked adds. */
+function branchFrames(
+  { siteId: site, publicKey: author }: KeyPair,
+  chain: readonly VerifiedChangeset[],
+): readonly (readonly [string, Uint8Array])[] {
+  const [, second, third] = chain;
+  if (second === undefined || third === undefined) throw new RangeError("three changesets");
+  const branch = second.headerHash.slice(0, 32);
+  const name = { site, stream: "data", branch } as const;
+  const headHash = third.headerHash.slice(0, 32);
+  const header: ChangesetHeader = {
+    kind: "data",
+    stream: "data",
+    encoding: { type: "plain" },
+    site,
+    version: 4,
+    publicKey: null,
+    payloadBytes: 0,
+    dependencies: [
+      { site, version: 2, hashPrefix: fromHex("0102030405060708") },
+      { site, version: 2, hashPrefix: fromHex("0102030405060709") },
+    ],
+  };
+  return [
+    ["header: two branches of the author as causes", encodeHeader(header)],
+    [
+      "run of a branch",
+      encodeRun({
+        stream: "data",
+        branch,
+        author,
+        previousHash: second.previousHash,
+        changesets: [second, third],
+      }),
+    ],
+    [
+      "message: vector with branches",
+      encodeMessage({
+        type: "vector",
+        part: "first",
+        entries: [
+          { site, stream: "data", floor: 0, head: 2, headHash, beyond: [] },
+          { ...name, floor: 1, head: 3, headHash, beyond: [] },
+          { ...name, stream: "membership", floor: 0, head: 1, headHash: branch, beyond: [] },
+        ],
+      }),
+    ],
+    [
+      "message: want of a branch",
+      encodeMessage({
+        type: "want",
+        want: 3,
+        bytesMax: 1024,
+        ranges: [{ ...name, first: 2, last: 3 }],
+      }),
+    ],
+  ];
 }

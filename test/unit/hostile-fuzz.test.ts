@@ -1,7 +1,7 @@
 /** Honest payloads, bent at random and signed by a hostile author, among honest work in any order. */
 import { expect, test } from "vitest";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
-import { checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
 import { packKey } from "../../src/db/packed-key.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";

@@ -2,14 +2,15 @@ import { expect, test } from "vitest";
 import { captureChanges } from "../../src/db/capture.ts";
 import type { Engine } from "../../src/db/engine.ts";
 import { mergeRows } from "../../src/db/merge.ts";
-import { type AppSchema, checkSchema } from "../../src/db/schema.ts";
+import { checkSchema } from "../../src/db/check-schema.ts";
+import type { AppSchema } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { fromHex, type SiteId, siteId } from "../../src/protocol/ids.ts";
 import type { ChangesetPayload } from "../../src/protocol/payload.ts";
 import type { SqlValue, StoredValue } from "../../src/protocol/values.ts";
 import { randomStatements } from "../../src/testing/random-work.ts";
-import { ANIMALS } from "../fixtures/replicas.ts";
+import { ANIMALS, ANIMALS_2, ANIMALS_3 } from "../fixtures/replicas.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { openTestEngine, storedRows } from "./open-test-engine.ts";
 
@@ -52,7 +53,7 @@ function mergeThroughVtab(
   }
 }
 
-const TABLES = ["animal", "sighting", "tag"];
+const TABLES = ["animal", "sighting", "tag", "trap"];
 /** The seq of own changes follows SQLite's row order, which nothing promises. */
 const CHANGES =
   'SELECT "table", pk, cid, val, col_version, db_version, site_id, cl, iif(site_id = crsql_site_id(), 0, seq) FROM crsql_changes ORDER BY 1, 2, 3';
@@ -64,11 +65,18 @@ const everything = (engine: Engine): readonly unknown[] => [
 ];
 
 test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
-  "[M10] rows new to a replica are merged as the virtual table would merge them (seed %i)",
+  "[M10] rows new to a replica are merged as the virtual table would merge them, of whatever schema version (seed %i)",
   async (seed) => {
     const random = createSeededRandom(seed);
-    const schema = await checkSchema(ANIMALS, await compileSqliteInNode());
-    const open = async (site: SiteId): Promise<Engine> => {
+    const wasm = await compileSqliteInNode();
+    const schemas = await Promise.all(
+      [ANIMALS, ANIMALS_2, ANIMALS_3].map((each) => checkSchema(each, wasm)),
+    );
+    /** Ours is the last; authors have any. */
+    const versionOf = (at: number): number => (at === 0 ? 3 : 1 + ((seed + at) % 3));
+    const schemaOf = (version: number): AppSchema => schemas[version - 1] as AppSchema;
+    const open = async (at: number): Promise<Engine> => {
+      const site = SITES[at] as SiteId;
       const storage = createMemoryStorage();
       const first = await openTestEngine(storage);
       first
@@ -77,27 +85,31 @@ test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
       first.prepare("UPDATE crsql_site_id SET site_id = ? WHERE ordinal = 0").run();
       first.close();
       const engine = await openTestEngine(storage);
-      for (const { name, sql } of schema.tables) {
+      for (const { name, sql } of schemaOf(versionOf(at)).tables) {
         engine.exec(`${sql}; SELECT crsql_as_crr('${name}')`);
       }
       return engine;
     };
-    const authors = await Promise.all(SITES.slice(1).map(open));
-    const own = SITES[0] as SiteId;
-    const ours = await open(own);
-    const reference = await open(own);
-    const write = (engine: Engine, work: ReturnType<typeof randomStatements>): ChangesetPayload => {
+    const authors = await Promise.all([1, 2].map(open));
+    const ours = await open(0);
+    const reference = await open(0);
+    const write = (
+      engine: Engine,
+      at: number,
+      work: ReturnType<typeof randomStatements>,
+    ): ChangesetPayload => {
+      const schemaVersion = versionOf(at);
       for (const { sql, params } of work) {
         const statement = engine.prepare(sql);
         statement.bindSql(params);
         statement.run();
       }
-      const tables = captureChanges(engine, schema, new Set(TABLES));
-      return { schemaVersion: 1, schemaHash: null, wallClockMs: 0, tables };
+      const tables = captureChanges(engine, schemaOf(schemaVersion), new Set(TABLES));
+      return { schemaVersion, schemaHash: null, wallClockMs: 0, tables };
     };
     const statements = (): ReturnType<typeof randomStatements> => {
       const inserts = Array.from({ length: random.below(6) }, () => ({
-        sql: "INSERT OR IGNORE INTO animal VALUES (?, ?, ?, ?, ?)",
+        sql: "INSERT OR IGNORE INTO animal (id, name, legs, weight, photo) VALUES (?, ?, ?, ?, ?)",
         params: [`id${random.below(IDS)}`, "new", random.below(9), 1.5, null] as SqlValue[],
       }));
       return [...inserts, ...randomStatements(random)];
@@ -108,18 +120,19 @@ test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
       const work = statements();
       for (const engine of [ours, reference]) engine.exec("BEGIN");
       if (at === 0) {
-        for (const engine of [ours, reference]) write(engine, work);
+        for (const engine of [ours, reference]) write(engine, 0, work);
       } else {
         const author = authors[at - 1] as Engine;
         author.exec("BEGIN");
-        const payload = write(author, work);
+        const payload = write(author, at, work);
         author.exec("COMMIT");
-        mergeRows(ours, schema, SITES[at] as SiteId, payload);
-        mergeThroughVtab(reference, schema, SITES[at] as SiteId, payload);
+        mergeRows(ours, schemaOf(3), SITES[at] as SiteId, payload);
+        mergeThroughVtab(reference, schemaOf(3), SITES[at] as SiteId, payload);
       }
       for (const engine of [ours, reference]) engine.exec(end);
       expect(everything(ours)).toEqual(everything(reference));
     }
     expect(storedRows(ours, "PRAGMA integrity_check")).toEqual([["ok"]]);
   },
+  30_000,
 );

@@ -1,10 +1,12 @@
 /** What a peer says of itself and of others is shown, and believed only as far as it proves it. */
 import { expect, test } from "vitest";
 import { meshStatus, NO_NETWORK } from "../../src/node/mesh-status.ts";
+import { ERROR_REMEDIES } from "../../src/protocol/errors.ts";
 import { peerIdOfPublicKey } from "../../src/node/peer-identity.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
+import type { LogCounts } from "../../src/db/replica-database.ts";
 import type { ReplicationPeer } from "../../src/gossip/replication.ts";
-import type { SiteId } from "../../src/protocol/ids.ts";
+import { type SiteId, siteId } from "../../src/protocol/ids.ts";
 import { ed25519, secretOf } from "../fixtures/replicas.ts";
 
 const [alice, mallory] = await Promise.all(
@@ -27,6 +29,7 @@ const peerOf = (key: typeof alice, site: SiteId, name: string): ReplicationPeer 
 const statusWith = (
   peers: readonly ReplicationPeer[],
   forks: readonly { readonly site: SiteId; readonly version: number }[] = [],
+  counts: Partial<LogCounts> = {},
 ) =>
   meshStatus({
     meshId: null,
@@ -37,9 +40,11 @@ const statusWith = (
         held: 0,
         parked: 0,
         parkedCode: null,
+        newerSchemas: [],
         void: 0,
         refusedByCode: new Map(),
         forks: [],
+        ...counts,
       },
       authors: [
         {
@@ -76,4 +81,26 @@ test("a vector that claims another head accuses nobody", () => {
   const status = statusWith([], [{ site: alice.siteId, version: 3 }]);
   expect(status.forks).toEqual([{ siteId: alice.siteId, version: 3, headers: [] }]);
   expect(status.notices.join()).not.toMatch(/key/);
+});
+
+test("who alone asks for an upgrade is named, after what most devices ask for", () => {
+  const own = peerOf(alice, alice.siteId, "Alice");
+  const others = ["bb", "cc"].map((byte) => siteId(byte.repeat(16)));
+  const newerSchemas: LogCounts["newerSchemas"] = [
+    { version: 2, changesets: 1, authors: [alice.siteId] },
+    { version: 3, changesets: 7, authors: others },
+    ...[4, 5, 6].map((version) => ({ version, changesets: 1, authors: others.slice(1) })),
+  ];
+  const parkedCode = "ERR_SCHEMA_NEWER";
+  const status = statusWith([own], [], { parked: 11, parkedCode, newerSchemas });
+  expect(status.waiting).toMatchObject({ parked: 11, newerSchemas });
+  expect(status.converged).toBe(false);
+  expect(status.notices.slice(0, 4)).toEqual([
+    "7 changes wait for schema version 3, named by 2 devices: upgrade the app.",
+    "1 change waits for schema version 2, named by one device alone, Alice: upgrade the app.",
+    "1 change waits for schema version 4, named by one device alone, cccccccc: upgrade the app.",
+    expect.not.stringContaining("schema version"),
+  ]);
+  const other = statusWith([own], [], { parked: 12, parkedCode: "ERR_ENGINE_TRAP", newerSchemas });
+  expect(other.notices[3]).toBe(ERROR_REMEDIES.ERR_ENGINE_TRAP);
 });

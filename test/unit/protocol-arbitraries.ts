@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import type { ChangesetHeader, Encoding, SignedChangeset } from "../../src/protocol/changeset.ts";
 import type { Broadcast, ChangesetRun } from "../../src/protocol/changeset-run.ts";
-import { encodeHeader } from "../../src/protocol/changeset.ts";
+import { compareDependencies, encodeHeader } from "../../src/protocol/changeset.ts";
 import type { GenesisBody, Invite } from "../../src/protocol/genesis.ts";
 import { encodeGenesisBody } from "../../src/protocol/genesis.ts";
 import { headerHash, meshId, publicKey, siteId, ZERO_HASH } from "../../src/protocol/ids.ts";
@@ -19,6 +19,7 @@ import type { Message } from "../../src/protocol/messages.ts";
 import type { CellChange, ChangesetPayload, RowChanges } from "../../src/protocol/payload.ts";
 import type { StreamPackage, StreamPosition } from "../../src/protocol/stream-packet.ts";
 import { authorStream } from "../../src/protocol/version-vector.ts";
+import type { HttpMessage } from "../../src/streams/http-message.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
 import type {
   ChangesetRange,
@@ -106,20 +107,31 @@ export const payload: fc.Arbitrary<ChangesetPayload> = fc
   );
 
 const site = hex(16).map(siteId);
+/** Of a main chain, or of a branch. */
+const stream = fc.constantFrom("data" as const, "membership" as const);
+const chain = fc.oneof(
+  fc.record({ stream }),
+  fc.record({ stream, branch: hex(16) }),
+) as fc.Arbitrary<{ stream: "data" | "membership"; branch?: string }>;
 const version = number(VERSION_MAX, 1);
 const encoding: fc.Arbitrary<Encoding> = fc.oneof(
   fc.constantFrom({ type: "plain" } as const, { type: "deflated" } as const),
   bytes(8).map((keyId) => ({ type: "sealed", keyId }) as const),
 );
 const dependency = fc.record({ site, version, hashPrefix: bytes(8) });
+/** Several of one author: branches of a key that forked. */
+const causes = fc
+  .tuple(fc.array(dependency, { maxLength: 4 }), bytes(8))
+  .map(([list, other]) => list.flatMap((each) => [each, { ...each, hashPrefix: other }]))
+  .map((list) =>
+    list.filter((each, at) => list.findIndex((e) => compareDependencies(e, each) === 0) === at),
+  );
 /** Fields that depend on one another, made to agree. */
 const agreeing = (drawn: Omit<ChangesetHeader, "stream">): ChangesetHeader => ({
   ...drawn,
   stream: drawn.kind === "membership" ? "membership" : "data",
   publicKey: drawn.version === 1 ? drawn.publicKey : null,
-  dependencies: drawn.dependencies
-    .filter((cause) => cause.site !== drawn.site)
-    .sort((a, b) => (a.site < b.site ? -1 : 1)),
+  dependencies: [...drawn.dependencies].sort(compareDependencies),
 });
 export const header: fc.Arbitrary<ChangesetHeader> = fc
   .record({
@@ -129,7 +141,7 @@ export const header: fc.Arbitrary<ChangesetHeader> = fc
     version,
     publicKey: hex(32).map(publicKey),
     payloadBytes: number(PAYLOAD_BYTES_MAX),
-    dependencies: fc.uniqueArray(dependency, { maxLength: 5, selector: (d) => d.site }),
+    dependencies: causes,
   })
   .map(agreeing);
 
@@ -146,26 +158,24 @@ const anyPayload = fc.uint8Array({ maxLength: 60 });
 
 export const run: fc.Arbitrary<ChangesetRun> = fc
   .record({
-    stream: fc.constantFrom("data", "membership"),
+    chain,
     author: hex(32).map(publicKey),
     site,
     first: number(VERSION_MAX - 10, 1),
     previousHash: hex(32),
     items: fc.array(fc.tuple(header, bytes(64), anyPayload), { minLength: 1, maxLength: 4 }),
   })
-  .map(({ stream, author, site: owner, first, previousHash, items }) => ({
-    stream,
-    author,
-    previousHash: first === 1 ? ZERO_HASH : headerHash(previousHash),
-    changesets: items.map(([drawn, signature, data], i) => {
+  .map(({ chain: name, author, site: owner, first, previousHash, items }) => {
+    const kind = name.stream === "membership" ? "membership" : "data";
+    const changesets = items.map(([drawn, signature, data], i) => {
       const at = first + i;
-      const dependencies = drawn.dependencies.filter((cause) => cause.site !== owner);
-      const kind = stream === "membership" ? "membership" : "data";
-      const fields = { kind, stream, site: owner, version: at, dependencies } as const;
+      const fields = { kind, stream: name.stream, site: owner, version: at } as const;
       const key = at === 1 ? author : null;
       return signedOf({ ...drawn, ...fields, publicKey: key }, signature, data);
-    }),
-  }));
+    });
+    const previous = first === 1 ? ZERO_HASH : headerHash(previousHash);
+    return Object.assign({ author, previousHash: previous, changesets }, name);
+  });
 
 export const broadcast: fc.Arbitrary<Broadcast> = fc
   .tuple(header, bytes(64), anyPayload, bytes(8))
@@ -187,32 +197,33 @@ const rangesAfter = (head: number): fc.Arbitrary<readonly VersionRange[]> =>
 export const vectorEntry: fc.Arbitrary<VectorEntry> = fc
   .record({
     site,
-    stream: fc.constantFrom("data", "membership"),
+    chain,
     head: fc.oneof(number(VERSION_MAX - 10_000), fc.constant(0)),
     floor: fc.nat(3),
     headHash: hex(16),
   })
   .chain((drawn) =>
-    rangesAfter(drawn.head).map((beyond) => {
-      const floor = Math.min(drawn.floor, drawn.head);
+    rangesAfter(drawn.head).map((beyond): VectorEntry => {
+      const { chain: name, ...rest } = drawn;
+      // A branch has its first changeset.
+      const isBranch = name.branch !== undefined && drawn.head > 0;
+      const floor = Math.min(drawn.floor, isBranch ? drawn.head - 1 : drawn.head);
       const headHash = drawn.head === 0 ? "00".repeat(16) : drawn.headHash;
-      return Object.assign(drawn, { floor, headHash, beyond });
+      const named = isBranch ? name : { stream: name.stream };
+      return Object.assign(rest, named, { floor, headHash, beyond });
     }),
   );
 
 const changesetRange: fc.Arbitrary<ChangesetRange> = fc
   .record({
     site,
-    stream: fc.constantFrom("data", "membership"),
+    chain,
     first: number(VERSION_MAX - 1_000, 1),
     length: fc.nat(1_000),
   })
-  .map(({ site: owner, stream, first, length }) => ({
-    site: owner,
-    stream,
-    first,
-    last: first + length,
-  }));
+  .map(({ site: owner, chain: name, first, length }) =>
+    Object.assign({ site: owner, first, last: first + length }, name),
+  );
 
 const shortText = fc.string({ unit: "binary", maxLength: 20 });
 const want = number(2 ** 32, 1);
@@ -280,3 +291,15 @@ export const streamPosition: fc.Arbitrary<StreamPosition> = fc.record({
     .uniqueArray(vectorEntry, { maxLength: 4, selector: authorStream })
     .map((entries) => entries.sort((a, b) => (authorStream(a) < authorStream(b) ? -1 : 1))),
 });
+
+export const key: fc.Arbitrary<StoredValue[]> = fc.tuple(integer, text, blob);
+
+export const httpMessage: fc.Arbitrary<HttpMessage> = fc.oneof(
+  fc.constant({ type: "position" } as const),
+  fc.record({ type: fc.constant("push" as const), bytes: anyPayload }),
+  fc.record({
+    type: fc.constant("pull" as const),
+    excludeSites: fc.array(site, { maxLength: 5 }),
+    position: anyPayload,
+  }),
+);

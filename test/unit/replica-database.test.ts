@@ -1,4 +1,8 @@
 import { expect, test } from "vitest";
+import { openEngine } from "../../src/db/engine.ts";
+import { writeMeta } from "../../src/db/database-file.ts";
+import { createMemoryStorage } from "../../src/db/storage-memory.ts";
+import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { openReplica, pull, syncAll } from "../fixtures/replicas.ts";
 
 test("two replicas that wrote apart hold the same tables", async () => {
@@ -27,4 +31,23 @@ test("two replicas that wrote apart hold the same tables", async () => {
   expect(await a.stateHash()).toBe(await b.stateHash());
   await a.close();
   await b.close();
+});
+
+test("a file of another format is refused and left as it is", async () => {
+  const storage = createMemoryStorage();
+  await (await openReplica(1, { storage })).close();
+  const reopen = async (format: bigint): Promise<void> => {
+    const files = await storage.openFiles(0);
+    const engine = await openEngine({
+      wasm: await compileSqliteInNode(),
+      files,
+      atomicity: storage.atomicity,
+    });
+    writeMeta(engine, "format", format);
+    engine.close();
+  };
+  await reopen(1n);
+  await expect(openReplica(1, { storage })).rejects.toMatchObject({ code: "ERR_UNKNOWN_FORMAT" });
+  await reopen(2n);
+  await (await openReplica(1, { storage })).close();
 });

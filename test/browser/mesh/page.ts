@@ -10,6 +10,7 @@ const SCHEMA = {
 };
 
 const app = {
+  schema: SCHEMA,
   /** The one that is open. */
   mesh: null as Mesh | null,
   open: async (options: OpenMeshOptions): Promise<Mesh> => {

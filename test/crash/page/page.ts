@@ -6,6 +6,7 @@ import { databaseName, NOTES } from "./notes.ts";
 
 export type Said =
   | { readonly type: "opened"; readonly site: string }
+  | { readonly type: "failed"; readonly message: string }
   | { readonly type: "rows"; readonly ids: readonly string[] }
   | {
       readonly type: "version";
@@ -23,7 +24,7 @@ export interface Life {
   readonly url: string;
   /** Unlike that of every other life. */
   readonly name: string;
-  readonly writes: boolean;
+  readonly writes: "nothing" | "entries" | "entries and a rebuild";
   /** The last checkpoint that was said. */
   readonly since: number;
 }
@@ -46,21 +47,20 @@ const crashPage = {
     const socket = new WebSocket(`${url}/said`);
     await new Promise((resolve) => socket.addEventListener("open", resolve));
     const say = (said: Said): void => socket.send(JSON.stringify(said));
-    const opened = await openMesh({
-      name: databaseName(storage),
-      schema: NOTES,
-      storage,
-      join,
-      network: "off",
-    });
-    mesh = opened;
-    say({ type: "opened", site: opened.siteId });
-    syncOverWebSocket(opened, new WebSocket(`${url}/sync`), { peer: "witness" });
-    void follow(opened, since, say);
-    if (!writes) return;
-    for (let n = 0; ; n++) {
-      const ids = await writeEntry(opened, `${name}-${n}`, n);
-      say({ type: "rows", ids });
+    try {
+      const opened = await openMesh({
+        name: databaseName(storage),
+        schema: NOTES,
+        storage,
+        join,
+        network: "off",
+      });
+      mesh = opened;
+      say({ type: "opened", site: opened.siteId });
+      syncOverWebSocket(opened, new WebSocket(`${url}/sync`), { peer: "witness" });
+      await Promise.all([follow(opened, since, say), write(opened, name, writes, say)]);
+    } catch (error) {
+      say({ type: "failed", message: String(error) });
     }
   },
   stateHash: async (): Promise<string> => (await mesh?.stateHash()) ?? "",
@@ -69,6 +69,24 @@ const crashPage = {
 async function follow(opened: Mesh, since: number, say: (said: Said) => void): Promise<void> {
   for await (const { siteId, version, headerHash, checkpoint } of opened.events({ since })) {
     say({ type: "version", site: siteId, version, hash: headerHash, checkpoint });
+  }
+}
+
+/** Enough for every kill to come in the middle of it, and no more than the others can follow. */
+const ENTRIES_MAX = 200;
+/** After what a kill waits for at most. */
+const REBUILD_AT = 5;
+
+async function write(
+  opened: Mesh,
+  name: string,
+  what: Life["writes"],
+  say: (said: Said) => void,
+): Promise<void> {
+  const count = what === "nothing" ? 0 : ENTRIES_MAX;
+  for (let n = 0; n < count; n++) {
+    if (n === REBUILD_AT && what === "entries and a rebuild") await opened.rebuild();
+    say({ type: "rows", ids: await writeEntry(opened, `${name}-${n}`, n) });
   }
 }
 

@@ -1,0 +1,132 @@
+/**
+ * A device as it is: the real database on a simulated disk, the real signatures, and a ledger of
+ * what it promised.
+ *
+ * @module
+ */
+
+import type { Schema } from "../db/schema.ts";
+import type { MeshDatabase } from "../db/sql-runner.ts";
+import { compileSqliteInNode } from "../db/wasm-node.ts";
+import { openReplica } from "../node/replica.ts";
+import type { PeerId } from "../protocol/ids.ts";
+import type { Clock, Random, ReplicaStore } from "../seams.ts";
+import type { Ed25519 } from "../signing/ed25519.ts";
+import { createLedger, keepLedger, type Ledger, rootInMessage } from "./acknowledged.ts";
+import { emptyDatabase, identity, SIM_INVITE, SIM_MESH } from "./identities.ts";
+import type { Life } from "./life.ts";
+import { simEd25519 } from "./sim-ed25519.ts";
+import type { SimDevice, SimReplica } from "./sim-node.ts";
+import { createSimulatedDisk, type SimulatedDisk } from "./simulated-disk.ts";
+
+export interface WriteContext {
+  /** The device's name: "n0", "n1" … */
+  readonly device: PeerId;
+  /** The release of the app it runs: an index of the schemas, the oldest being 0. */
+  readonly release: number;
+}
+
+/** One local transaction, or several, of an app. All chance in it comes from `random`. */
+export type Write = (db: MeshDatabase, random: Random, context: WriteContext) => Promise<void>;
+
+/** A device's replica without the device: nothing of this is a step of its life, but disk writes. */
+export interface RunningReplica extends ReplicaStore {
+  readonly stateHash: () => Promise<string>;
+  /** Makes the tables again from the log, and switches to them. */
+  readonly rebuild: () => Promise<void>;
+}
+
+/** What a simulation may do to a device behind its back. */
+export interface DatabaseParts {
+  readonly disk: SimulatedDisk;
+  readonly ledger: Ledger;
+  /** The release of the app it runs from its next start on: an index of `schemas`. */
+  readonly install: (release: number) => void;
+  /** The schema it runs, or ran last. */
+  readonly schema: () => Schema;
+  /** Of the life it leads now; null before the first. */
+  readonly replica: () => RunningReplica | null;
+  /** As the app sees it; null before the first life. */
+  readonly db: () => MeshDatabase | null;
+}
+
+export interface DatabaseDevice extends SimDevice {
+  readonly database: DatabaseParts;
+}
+
+export interface DatabaseDeviceOptions {
+  readonly id: PeerId;
+  /** A number of `identities.ts`. */
+  readonly identity: number;
+  /** "formatted": its database exists, empty. "blank": its first start makes it. */
+  readonly disk: "formatted" | "blank";
+  /** Of every release of the app, the oldest first. */
+  readonly schemas: readonly [Schema, ...Schema[]];
+  readonly write: Write;
+  readonly random: Random;
+}
+
+export async function createDatabaseDevice(
+  options: DatabaseDeviceOptions,
+): Promise<DatabaseDevice> {
+  const { id, schemas, write, random } = options;
+  const keys = await identity(options.identity);
+  const disk = createSimulatedDisk(random.below);
+  const ledger = createLedger();
+  let release = 0;
+  let replica: RunningReplica | null = null;
+  let db: MeshDatabase | null = null;
+  if (options.disk === "formatted") disk.restore(await emptyDatabase(options.identity, schemas[0]));
+
+  async function open(life: Life, clock: Clock): Promise<SimReplica> {
+    const signed: string[] = [];
+    const context = { device: id, release };
+    const opened = await openReplica({
+      storage: disk.attach(life),
+      wasm: await compileSqliteInNode(),
+      schema: schemas[release] ?? schemas[0],
+      ed25519: ed25519Of(life, signed),
+      clock,
+      // The key is the only thing a replica draws.
+      random: { ...random, bytes: () => new Uint8Array(keys.secretKey) },
+    });
+    if (opened.mesh() === null) await opened.bindMesh(SIM_MESH, SIM_INVITE);
+    const app = keepLedger(opened.db, ledger, signed, life);
+    replica = opened;
+    db = app;
+    return {
+      store: opened,
+      write: () => write(app, random, context),
+      stateHash: opened.stateHash,
+      close: opened.close,
+    };
+  }
+
+  return {
+    id,
+    site: keys.siteId,
+    open,
+    losePower: disk.losePower,
+    database: {
+      disk,
+      ledger,
+      install: (next) => {
+        release = next;
+      },
+      schema: () => schemas[release] ?? schemas[0],
+      replica: () => replica,
+      db: () => db,
+    },
+  };
+}
+
+/** Every signature and every check of one is a step. */
+const ed25519Of = (life: Life, signed: string[]): Ed25519 => ({
+  publicKeyOf: (secretKey) => life.through(() => simEd25519.publicKeyOf(secretKey)),
+  sign: (message, secretKey) => {
+    signed.push(rootInMessage(message));
+    return life.through(() => simEd25519.sign(message, secretKey));
+  },
+  verify: (signature, message, publicKey) =>
+    life.through(() => simEd25519.verify(signature, message, publicKey)),
+});
