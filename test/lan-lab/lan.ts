@@ -38,7 +38,7 @@ export interface LanHost {
   readonly unblock: (other: LanHost) => void;
 }
 
-export interface Outside {
+interface Outside {
   /** Packets that were sent to no address of the LAN. */
   readonly packets: number;
   readonly destinations: readonly string[];
