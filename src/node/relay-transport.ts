@@ -31,7 +31,8 @@ export function relayTransport(init: CircuitRelayTransportInit): RelayTransport 
     );
 }
 
-function observingHosts(manager: AddressManager): AddressManager {
+/** The same address manager, deaf to addresses that name no host. */
+export function observingHosts(manager: AddressManager): AddressManager {
   const observing: Pick<AddressManager, "confirmObservedAddr" | "removeObservedAddr"> = {
     confirmObservedAddr: (address, options) => {
       if (isNetworkAddress(address)) manager.confirmObservedAddr(address, options);

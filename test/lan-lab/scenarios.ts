@@ -303,9 +303,9 @@ const hubMoves: Scenario = {
     const backMs = 10_000 + (await lab.linked());
 
     await lab.hub.kill();
+    await noLonger(lab.browsers, lab.hub.peerId());
     lab.hub.host.moveTo(99);
     await lab.hub.start();
-    await noLonger(lab.browsers, lab.hub.peerId());
     const restartedMs = await lab.linked();
     const newcomer = await lab.addBrowser();
     await newcomer.open(lab.hub.url());
@@ -414,6 +414,6 @@ export const SCENARIOS: readonly Scenario[] = [
   slowLink,
   hubMoves,
   gossipKilled,
-  crowd(6),
+  crowd(12),
   linkDown("link-down-5min", 300_000, "silent"),
 ];
