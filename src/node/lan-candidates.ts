@@ -15,9 +15,11 @@
  */
 
 import type { Multiaddr } from "@multiformats/multiaddr";
+import type { PeerId } from "../protocol/ids.ts";
 
 /** The parts of `RTCPeerConnection` that are needed here. */
 export interface CandidateSource {
+  readonly connectionState: RTCPeerConnectionState;
   readonly addEventListener: (
     type: "icecandidate",
     listener: (event: { readonly candidate: RTCIceCandidate | null }) => void,
@@ -26,36 +28,71 @@ export interface CandidateSource {
   setLocalDescription: (description?: RTCLocalSessionDescriptionInit) => Promise<void>;
 }
 
-export type LanAddresses = () => Iterable<string>;
+/** Our addresses as hubs see them, each hub the latest one. */
+export interface LanAddresses {
+  readonly learn: (hub: PeerId, address: string) => void;
+  readonly all: () => readonly string[];
+  /** Called with each address that was not known. Returns the stop function. */
+  readonly onNew: (listener: (address: string) => void) => () => void;
+}
+
+export function createLanAddresses(): LanAddresses {
+  const addressByHub = new Map<PeerId, string>();
+  const listeners = new Set<(address: string) => void>();
+  const all = (): readonly string[] => [...new Set(addressByHub.values())];
+  return {
+    learn: (hub, address) => {
+      const isNew = !all().includes(address);
+      addressByHub.set(hub, address);
+      if (isNew) for (const listener of listeners) listener(address);
+    },
+    all,
+    onNew: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
 
 interface Installation {
   readonly original: CandidateSource["setLocalDescription"];
   readonly sources: Set<LanAddresses>;
+  /** Of connections that are still being made. */
+  readonly named: Map<CandidateSource, RTCIceCandidate[]>;
 }
 
 const installations = new WeakMap<CandidateSource, Installation>();
 
 /**
- * `prototype`: `RTCPeerConnection.prototype`. `addresses`: under which hubs see us now. @returns the
- * undo; the original is back when every caller has undone. Idempotent.
+ * `prototype`: `RTCPeerConnection.prototype`. @returns the undo; the original is back when every
+ * caller has undone. Idempotent.
  */
 export function installLanCandidates(
   prototype: CandidateSource,
   addresses: LanAddresses,
 ): () => void {
   const installation = installations.get(prototype) ?? install(prototype);
-  const source: LanAddresses = () => addresses();
-  installation.sources.add(source);
+  const { original, sources, named } = installation;
+  sources.add(addresses);
+  // The first dial may begin before the hub has said anything.
+  const stop = addresses.onNew((address) => {
+    forgetMade(named);
+    for (const [source, candidates] of named) {
+      for (const candidate of candidates) add(source, candidate, [address]);
+    }
+  });
   return () => {
-    installation.sources.delete(source);
-    if (installation.sources.size > 0 || !installations.delete(prototype)) return;
-    prototype.setLocalDescription = installation.original;
+    stop();
+    sources.delete(addresses);
+    if (sources.size > 0 || !installations.delete(prototype)) return;
+    prototype.setLocalDescription = original;
   };
 }
 
 function install(prototype: CandidateSource): Installation {
   const original = prototype.setLocalDescription;
-  const sources = new Set<LanAddresses>();
+  const installation: Installation = { original, sources: new Set(), named: new Map() };
+  const { sources, named } = installation;
   const watched = new WeakSet<CandidateSource>();
   prototype.setLocalDescription = function setLocalDescription(
     this: CandidateSource,
@@ -64,28 +101,41 @@ function install(prototype: CandidateSource): Installation {
     if (!watched.has(this)) {
       watched.add(this);
       this.addEventListener("icecandidate", ({ candidate }) => {
-        const addresses = new Set<string>();
-        for (const source of sources) for (const address of source()) addresses.add(address);
-        for (const each of withAddresses(candidate?.candidate ?? "", addresses)) {
-          const init = { ...candidate?.toJSON(), candidate: each };
-          this.dispatchEvent(
-            new RTCPeerConnectionIceEvent("icecandidate", { candidate: new RTCIceCandidate(init) }),
-          );
-        }
+        if (candidate === null || withAddresses(candidate.candidate, [""]).length === 0) return;
+        forgetMade(named);
+        named.set(this, [...(named.get(this) ?? []), candidate]);
+        for (const addresses of sources) add(this, candidate, addresses.all());
       });
     }
     return original.call(this, description);
   };
-  const installation = { original, sources };
   installations.set(prototype, installation);
   return installation;
 }
 
+function forgetMade(named: Installation["named"]): void {
+  for (const source of named.keys()) {
+    const state = source.connectionState;
+    if (state !== "new" && state !== "connecting") named.delete(source);
+  }
+}
+
+function add(
+  source: CandidateSource,
+  candidate: RTCIceCandidate,
+  addresses: readonly string[],
+): void {
+  for (const each of withAddresses(candidate.candidate, addresses)) {
+    const added = new RTCIceCandidate({ ...candidate.toJSON(), candidate: each });
+    source.dispatchEvent(new RTCPeerConnectionIceEvent("icecandidate", { candidate: added }));
+  }
+}
+
 /** RFC 8839 §5.1: the fifth field is the address. None of a candidate that names no `.local` host. */
-export function withAddresses(candidate: string, addresses: Iterable<string>): readonly string[] {
+export function withAddresses(candidate: string, addresses: readonly string[]): readonly string[] {
   const fields = candidate.split(" ");
   if (fields[4]?.endsWith(".local") !== true) return [];
-  return [...addresses].map((address) =>
+  return addresses.map((address) =>
     fields.map((field, at) => (at === 4 ? address : field)).join(" "),
   );
 }

@@ -37,7 +37,7 @@ import {
   gossipTopic,
 } from "./gossip-broadcast.ts";
 import { DIAL_TIMEOUT_MS, driveKeeper } from "./keeper-driver.ts";
-import { hostOf } from "./lan-candidates.ts";
+import { createLanAddresses, hostOf } from "./lan-candidates.ts";
 import { isDirect } from "./link-kind.ts";
 import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
 import { createPeerStanding, type PeerStanding } from "./peer-standing.ts";
@@ -133,8 +133,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   let handlers: NetworkHandlers | null = null;
   let gossip: GossipBroadcast | null = null;
   const undo: (() => void)[] = [];
-  /** Our address as each hub sees it, for as long as it is not contradicted. */
-  const addressByHub = new Map<PeerId, string>();
+  const lanAddresses = createLanAddresses();
 
   const keeper = driveKeeper({
     libp2p,
@@ -182,9 +181,8 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     state = "running";
     handlers = given;
     libp2p.addEventListener("peer:identify", learnAddress);
-    undo.push(
-      plan.prepare(() => addressByHub.values()),
-      () => libp2p.removeEventListener("peer:identify", learnAddress),
+    undo.push(plan.prepare(lanAddresses), () =>
+      libp2p.removeEventListener("peer:identify", learnAddress),
     );
     await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
     await plan.beforeStart();
@@ -210,7 +208,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     const hub = detail.peerId.toString();
     const address = detail.observedAddr === undefined ? null : hostOf(detail.observedAddr);
     const isHub = hubs.some(({ peer }) => peer === hub);
-    if (isHub && address !== null && isDirect(detail.connection)) addressByHub.set(hub, address);
+    if (isHub && address !== null && isDirect(detail.connection)) lanAddresses.learn(hub, address);
   }
 
   function networkChanged(): void {

@@ -3,6 +3,7 @@ import { multiaddr } from "@multiformats/multiaddr";
 import { expect, test } from "vitest";
 import {
   type CandidateSource,
+  createLanAddresses,
   hostOf,
   installLanCandidates,
   withAddresses,
@@ -26,6 +27,19 @@ test("nothing is added to a candidate that names its address, nor to the end of 
   expect(withAddresses("", ["192.168.1.7"])).toEqual([]);
 });
 
+test("each hub's latest word counts, and what is new is told once", () => {
+  const addresses = createLanAddresses();
+  const told: string[] = [];
+  const stop = addresses.onNew((address) => told.push(address));
+  addresses.learn("hub 1", "192.168.1.7");
+  addresses.learn("hub 2", "192.168.1.7");
+  addresses.learn("hub 1", "10.0.0.7");
+  stop();
+  addresses.learn("hub 2", "10.0.0.8");
+  expect(told).toEqual(["192.168.1.7", "10.0.0.7"]);
+  expect(addresses.all()).toEqual(["10.0.0.7", "10.0.0.8"]);
+});
+
 test("the host of an observed address", () => {
   expect(hostOf(multiaddr("/ip4/192.168.1.7/udp/5000/webrtc-direct"))).toBe("192.168.1.7");
   expect(hostOf(multiaddr("/ip6/fd00::7/tcp/5000/ws"))).toBe("fd00::7");
@@ -37,11 +51,12 @@ const original = async (): Promise<void> => undefined;
 test("listens once on each connection, and leaves the prototype as it was", async () => {
   let listeners = 0;
   const prototype: CandidateSource = {
+    connectionState: "new",
     addEventListener: () => void (listeners += 1),
     dispatchEvent: () => true,
     setLocalDescription: original,
   };
-  const undo = [1, 2].map(() => installLanCandidates(prototype, () => []));
+  const undo = [1, 2].map(() => installLanCandidates(prototype, createLanAddresses()));
   await prototype.setLocalDescription();
   await prototype.setLocalDescription();
   expect(listeners).toBe(1);
