@@ -6,15 +6,16 @@ import { findChromium } from "../../scripts/find-chromium.mjs";
 import { buildSite } from "../fixtures/chromium.ts";
 import { whyNoLan } from "./lan.ts";
 import { runAlone, type ScenarioResult } from "./report.ts";
-import { SCENARIOS } from "./scenarios.ts";
+import { CROWD, scenarios } from "./scenarios.ts";
 
 const HELP = `usage: npm run lan-lab -- [options] [scenario…]
 
 Hosts on a LAN made of network namespaces, a hub on one and real browsers on the others; then what
 happens to LANs. Needs root on Linux. Without names: all scenarios.
 
-  --json   end with one line of JSON
-  --list   name the scenarios
+  --json      end with one line of JSON
+  --list      name the scenarios
+  --crowd N   browsers in a crowd (default ${CROWD}), for smaller machines
 
 exit codes: 0 all passed, 1 one failed, 2 usage, 3 there can be no LAN here`;
 
@@ -26,13 +27,20 @@ async function main(): Promise<number> {
     options: {
       json: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
+      crowd: { type: "string", default: String(CROWD) },
       help: { type: "boolean", short: "h", default: false },
     },
   });
+  const crowdSize = Number(values.crowd);
+  if (!Number.isSafeInteger(crowdSize) || crowdSize < 5) {
+    tell("lan-lab: --crowd is a whole number from 5");
+    return 2;
+  }
+  const known = scenarios(crowdSize);
   if (values.help) process.stdout.write(`${HELP}\n`);
-  if (values.list) process.stdout.write(SCENARIOS.map(({ name }) => `${name}\n`).join(""));
+  if (values.list) process.stdout.write(known.map(({ name }) => `${name}\n`).join(""));
   if (values.help || values.list) return 0;
-  const unknown = positionals.find((wanted) => !SCENARIOS.some(({ name }) => name === wanted));
+  const unknown = positionals.find((wanted) => !known.some(({ name }) => name === wanted));
   if (unknown !== undefined) {
     tell(`lan-lab: no scenario ${unknown}; see npm run lan-lab -- --list`);
     return 2;
@@ -44,22 +52,20 @@ async function main(): Promise<number> {
   }
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 
-  const chosen = SCENARIOS.filter(
-    ({ name }) => positionals.length === 0 || positionals.includes(name),
-  );
+  const chosen = known.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   const site = await buildSite(`${process.cwd()}/test/lan-lab/page`);
-  const scenarios: ScenarioResult[] = [];
+  const results: ScenarioResult[] = [];
   try {
     for (const scenario of chosen) {
       const result = await runAlone(scenario, { site, chromium: findChromium(), tell });
-      scenarios.push(result);
+      results.push(result);
       tell(`${result.passed ? "passed" : "FAILED"} ${JSON.stringify(result)}`);
     }
   } finally {
     rmSync(site, { recursive: true, force: true });
   }
-  if (values.json) process.stdout.write(`${JSON.stringify({ scenarios })}\n`);
-  return scenarios.every(({ passed }) => passed) ? 0 : 1;
+  if (values.json) process.stdout.write(`${JSON.stringify({ scenarios: results })}\n`);
+  return results.every(({ passed }) => passed) ? 0 : 1;
 }
 
 try {

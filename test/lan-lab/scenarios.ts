@@ -402,7 +402,10 @@ async function noLonger(browsers: readonly LabBrowser[], peer: string): Promise<
 
 const since = (startMs: number): number => Math.round(performance.now() - startMs);
 
-export const SCENARIOS: readonly Scenario[] = [
+export const CROWD = 12;
+
+/** `crowdSize`: how many browsers a crowd is; {@link CROWD} is what the bounds are made for. */
+export const scenarios = (crowdSize: number): readonly Scenario[] => [
   join,
   noInternet,
   hubKilled,
@@ -414,6 +417,6 @@ export const SCENARIOS: readonly Scenario[] = [
   slowLink,
   hubMoves,
   gossipKilled,
-  crowd(12),
+  crowd(crowdSize),
   linkDown("link-down-5min", 300_000, "silent"),
 ];
