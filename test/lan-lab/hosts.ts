@@ -28,7 +28,7 @@ export interface Hub {
 
 /** Not started yet. `site`: the folder to serve. */
 export function createHub(host: LanHost, site: string): Hub {
-  const data = mkdtempSync(join(tmpdir(), "rowmesh-lan-lab-hub-"));
+  const data = openFolder("hub");
   let peerId = "";
   let ended: Promise<void> = Promise.resolve();
   const kill = async (): Promise<void> => {
@@ -47,7 +47,7 @@ export function createHub(host: LanHost, site: string): Hub {
         "--json",
         `--name=LAN lab`,
         `--port=${HUB_PORT}`,
-        `--data=${data}`,
+        `--data=${data.path}`,
         `--site=${site}`,
       );
       const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
@@ -60,9 +60,25 @@ export function createHub(host: LanHost, site: string): Hub {
     kill,
     close: async () => {
       await kill();
-      rmSync(data, REMOVE);
+      data.remove();
     },
   };
+}
+
+interface Folder {
+  readonly path: string;
+  readonly remove: () => void;
+}
+
+/** Ends at the latest with this process. */
+function openFolder(purpose: string): Folder {
+  const path = mkdtempSync(join(tmpdir(), `rowmesh-lan-lab-${purpose}-`));
+  const remove = (): void => {
+    process.off("exit", remove);
+    rmSync(path, REMOVE);
+  };
+  process.once("exit", remove);
+  return { path, remove };
 }
 
 async function firstLine(
@@ -101,8 +117,8 @@ export async function startBrowser(
   name: string,
   executable: string,
 ): Promise<LabBrowser> {
-  const folder = mkdtempSync(join(tmpdir(), "rowmesh-lan-lab-browser-"));
-  const context = await launchOn(host, executable, folder);
+  const folder = openFolder("browser");
+  const context = await launchOn(host, executable, folder.path);
   const problems: string[] = [];
   let page = context.pages()[0] ?? (await context.newPage());
   let peerId = "";
@@ -134,7 +150,7 @@ export async function startBrowser(
       host.signal("SIGCONT");
       host.signal("SIGKILL");
       await context.close().catch(() => undefined);
-      rmSync(folder, REMOVE);
+      folder.remove();
     },
   };
 }
