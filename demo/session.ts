@@ -110,11 +110,20 @@ export async function openNotebook(notebook: Notebook): Promise<void> {
 }
 
 function begin(mesh: Mesh): void {
+  let { siteId } = mesh;
   mesh.onStatus((next) => {
     status.value = next;
+    if (mesh.siteId === siteId) return;
+    // A copy of this notebook wrote too: this one goes on under a new site.
+    ({ siteId } = mesh);
+    sayName(mesh);
   });
   window.rowmesh = { mesh };
   session.value = { type: "open", mesh };
+  sayName(mesh);
+}
+
+function sayName(mesh: Mesh): void {
   introduce(mesh).catch((error: unknown) => complain("write your name into the notebook", error));
 }
 

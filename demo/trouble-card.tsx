@@ -11,12 +11,13 @@ import { Icon, type IconName } from "./icons.tsx";
 import { count, nameOr, number } from "./words.ts";
 
 export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
-  const { missing, waiting, refusals, forks, peers, authors } = props.status;
+  const { missing, waiting, refusals, forks, newKeys, peers, authors } = props.status;
   const lenders = peers.filter((peer) => peer.weLack > 0);
   const nameOfSite = (siteId: string): string =>
     nameOr(authors.find((author) => author.siteId === siteId)?.name, siteId);
   const held = waiting.held + waiting.parked;
-  if (missing + held + refusals.length + forks.length === 0) return null;
+  const troubles = missing + held + refusals.length + forks.length + newKeys.length;
+  if (troubles === 0) return null;
   return (
     <article class="card" aria-labelledby="trouble-title" data-testid="trouble">
       <h2 id="trouble-title">Needs a look</h2>
@@ -52,6 +53,13 @@ export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
             {remedy} <code>{code}</code>
           </Note>
         ))}
+        {newKeys.map(({ formerSiteId, siteId, takenMs }) => (
+          <Note key={siteId} icon="fork" title="This notebook exists twice">
+            A copy of it wrote too. Since {new Date(takenMs).toLocaleString()} this device writes as{" "}
+            <code>{siteId.slice(0, 12)}…</code> instead of <code>{formerSiteId.slice(0, 12)}…</code>
+            . Rows of both were kept.
+          </Note>
+        ))}
         {forks.map(({ siteId, version, headers }) => (
           <Note
             key={`${siteId} ${version}`}
@@ -59,7 +67,7 @@ export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
             title={`${nameOfSite(siteId)} exists ${headers.length > 2 ? number(headers.length) : "two"} times`}
           >
             Its storage was copied or rewound, and two copies wrote change {version} under one key.
-            Both were kept and merged; the device takes a new key by itself.
+            Both were kept and merged; each device takes a new key by itself.
           </Note>
         ))}
       </ul>

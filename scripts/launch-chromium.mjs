@@ -52,10 +52,12 @@ export async function launchChromium(path, options = {}) {
   const args = [...ARGS, `--user-data-dir=${profile}`];
   if (options.hosts !== undefined)
     args.push(`--host-resolver-rules=MAP ${options.hosts} 127.0.0.1`);
+  // Nobody speaks through it, but Chromium ends when it closes: with this process, however that ends.
+  if (process.platform !== "win32") args.push("--remote-debugging-pipe");
   // Chromium refuses its sandbox to root.
   if (process.getuid?.() === 0) args.push("--no-sandbox");
   const child = spawn(path, [...args, "about:blank"], {
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],
     // A process group of its own: its helpers end with it.
     detached: true,
   });

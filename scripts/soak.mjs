@@ -49,11 +49,13 @@ const folder = mkdtempSync(join(tmpdir(), "rowmesh-soak-"));
 const startMs = performance.now();
 const endMs = startMs + options.minutes * 60_000;
 const children = new Set();
+/** A process group for each child, its workers in it. */
+const hasGroups = process.platform !== "win32";
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => {
     stop.abort();
-    for (const child of children) child.kill("SIGTERM");
+    for (const child of children) end(child);
   });
 }
 
@@ -66,15 +68,15 @@ const counted = { kills: [], fuzz: [], seeds: 0, diverged: 0, hubScenarios: 0, f
 const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
+    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
+  ],
+  [
+    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     {
       name: "process kills",
       isDone: () => killsOf("node, writing") >= options.kills,
       run: killProcesses,
     },
-    { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
-  ],
-  [
-    { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
     { name: "simulation", isDone: () => counted.seeds > 0, run: simulate },
   ],
 ];
@@ -103,7 +105,7 @@ async function runLane(parts) {
     const tookMs = performance.now() - beginMs;
     spentMs.set(part, spentMs.get(part) + tookMs);
     say(`${part.name}, ${Math.round(tookMs / 1000)} s: ${progress()}`);
-    for (const failure of failures) say(`FAILED ${failure}`);
+    for (const failure of failures) say(`FAILED ${failure.split("\n", 1)[0]}`);
     counted.failedTests += failures.length;
     // What fails again and again would never have its least amount.
     if (failures.length > 0 && !part.isDone()) return;
@@ -188,6 +190,7 @@ async function run(args, env) {
     // What it says of its progress is not ours.
     stdio: ["ignore", "pipe", "ignore"],
     env: { ...process.env, ...env },
+    detached: hasGroups,
   });
   children.add(child);
   const ended = new Promise((resolve) => void child.once("close", resolve));
@@ -196,6 +199,16 @@ async function run(args, env) {
   await ended;
   children.delete(child);
   return lines;
+}
+
+/** With the workers it started. */
+function end({ pid }) {
+  try {
+    process.kill(hasGroups ? -pid : pid, "SIGTERM");
+  } catch (error) {
+    // Already gone.
+    if (error.code !== "ESRCH") throw error;
+  }
 }
 
 function killsOf(place) {

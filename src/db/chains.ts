@@ -105,6 +105,7 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
   let own: Chain | undefined;
   const byKey = new Map<AuthorStream, Chain>();
   const byMain = new Map<AuthorStream, Chain[]>();
+  const branchByAuthor = new Map<number, Chain>();
   const authors = new Map<SiteId, Author>();
   const unsaved = new Set<Chain>();
   const changed = new Set<Chain>();
@@ -119,7 +120,10 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
     const chains = byMain.get(main) ?? [];
     byMain.set(main, chains);
     if (chain.branch === "") chains.unshift(chain);
-    else chains.push(chain);
+    else {
+      chains.push(chain);
+      branchByAuthor.set(chain.author, chain);
+    }
     if (chain.author === ownAuthor && chain.stream === "data") own = chain;
     return chain;
   };
@@ -129,12 +133,18 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
   };
   for (const chain of readChains(engine, known)) place(put(chain));
 
-  const find: Chains["find"] = (site, stream, version, hashPrefix) =>
-    byMain.get(authorStream({ site, stream }))?.find((chain) => {
-      if (version <= chain.base) return false;
-      if (version > chain.head && !isBeyond(chain, version)) return false;
-      return readHash(engine, chain, version)?.startsWith(hashPrefix) === true;
-    });
+  /** However many branches there are: the main chain is looked at, and an index of all branches. */
+  const find: Chains["find"] = (site, stream, version, hashPrefix) => {
+    const [main, branch] = byMain.get(authorStream({ site, stream })) ?? [];
+    if (main === undefined) return undefined;
+    const isThere = version > main.base && (version <= main.head || isBeyond(main, version));
+    const hash = isThere ? readHash(engine, main, version) : null;
+    if (hash?.startsWith(hashPrefix) === true) return main;
+    if (branch === undefined) return undefined;
+    return findBranch(engine, hashPrefix, version)
+      .flatMap((author) => branchByAuthor.get(author) ?? [])
+      .find((chain) => chain.site === site && chain.stream === stream);
+  };
 
   const entryOf = (chain: Chain): VectorEntry => {
     const kept = entries.get(chain);
@@ -292,13 +302,29 @@ const newChain = (author: Author, stream: Stream, { head, headHash }: OwnHead): 
 
 function addAuthor(engine: Engine, site: SiteId, branch: string, key: PublicKey): Author {
   const insert = engine.prepare(
-    "INSERT INTO rowmesh_author (site, branch, public_key) VALUES (?, ?, ?) RETURNING id",
+    branch === ""
+      ? "INSERT INTO rowmesh_author (site, branch, public_key) VALUES (?, ?, ?) RETURNING id"
+      : "INSERT INTO rowmesh_author (id, site, branch, public_key) VALUES ((SELECT min(0, min(id)) - 1 FROM rowmesh_author), ?, ?, ?) RETURNING id",
   );
   insert.bindStored([fromHex(site), fromHex(branch), fromHex(key)]);
   insert.step();
   const id = insert.integer(0);
   insert.reset();
   return { id, site, branch, key };
+}
+
+/** Numbers of the branches that hold a changeset of that version whose hash begins like that. */
+function findBranch(engine: Engine, hashPrefix: string, version: number): readonly number[] {
+  const select = engine.prepare(
+    "SELECT author FROM rowmesh_log WHERE author < 0 AND header_hash BETWEEN ? AND ? AND version = ?",
+  );
+  const digits = 2 * HASH_BYTES;
+  select.bindBlob(1, fromHex(hashPrefix.padEnd(digits, "0")));
+  select.bindBlob(2, fromHex(hashPrefix.padEnd(digits, "f")));
+  select.bindInteger(3, version);
+  const authors: number[] = [];
+  while (select.step()) authors.push(select.integer(0));
+  return authors;
 }
 
 function readAuthors(engine: Engine): Author[] {

@@ -18,6 +18,7 @@ export interface ChangeEvent {
   readonly siteId: SiteId;
   readonly version: number;
   readonly headerHash: HeaderHash;
+  /** Signed with a key of this profile, also with one it has no more. */
   readonly local: boolean;
   /** The author's clock, for people only. */
   readonly wallClockMs: number;
@@ -31,7 +32,7 @@ export interface EventsOptions {
 }
 
 export interface EventsHost {
-  readonly own: SiteId;
+  readonly ownSites: () => readonly SiteId[];
   readonly schema: AppSchema | null;
   readonly read: <T>(run: (engine: Engine) => T) => Promise<T>;
   /** Calls back once, after the next commit or when the database closes. */
@@ -95,7 +96,7 @@ function readEvents(engine: Engine, host: EventsHost, since: number): ChangeEven
       siteId: changeset.header.site,
       version: changeset.header.version,
       headerHash,
-      local: changeset.header.site === host.own,
+      local: host.ownSites().includes(changeset.header.site),
       wallClockMs,
       tables: tables.map(({ table, rows }) => ({
         table: host.schema?.tables[table]?.name ?? String(table),

@@ -14,6 +14,14 @@ import { CREATE_LOG_TABLES, type MetaKey, OWN_AUTHOR, TABLES_FORMAT } from "./lo
 import type { Storage } from "./storage.ts";
 import type { StoredValue } from "../protocol/values.ts";
 
+/**
+ * Given the secret kept in the file, or null for a new one, answers with the secret to keep and its
+ * signer.
+ */
+export type IdentitySource = (
+  stored: Uint8Array | null,
+) => Promise<{ readonly secret: Uint8Array; readonly signer: Signer }>;
+
 export interface DatabaseFile {
   /** Changes with {@link DatabaseFile.reopen}: ask each time. */
   readonly engine: () => Engine;
@@ -24,6 +32,8 @@ export interface DatabaseFile {
   readonly transact: <T>(work: (engine: Engine) => T | Promise<T>) => Promise<T>;
   /** Opens another engine when this one cannot be used. */
   readonly recover: () => Promise<void>;
+  /** Opens another engine: cr-sqlite keeps the site id it opened with. */
+  readonly reopen: () => Promise<void>;
   readonly usable: () => boolean;
   /** What was read from the file is to be read again; called after every reopening. One listener. */
   readonly onReopened: (listener: () => void) => void;
@@ -36,9 +46,7 @@ export interface DatabaseFile {
 export async function openDatabaseFile(
   storage: Storage,
   wasm: WebAssembly.Module,
-  identity: (
-    stored: Uint8Array | null,
-  ) => Promise<{ readonly secret: Uint8Array; readonly signer: Signer }>,
+  identity: IdentitySource,
 ): Promise<{ readonly file: DatabaseFile; readonly signer: Signer }> {
   let engine = await openGeneration(storage, wasm, storage.generation());
   let signer: Signer;
@@ -86,6 +94,7 @@ export async function openDatabaseFile(
   const file: DatabaseFile = {
     engine: () => engine,
     recover,
+    reopen,
     usable: () => !closed && !broken && !engine.trapped(),
     onReopened: (listener) => {
       reopened = listener;
@@ -184,6 +193,35 @@ export function installIdentity(engine: Engine, secret: Uint8Array, signer: Sign
   writeMeta(engine, "format", BigInt(TABLES_FORMAT));
   writeMeta(engine, "secret", secret);
   engine.exec("COMMIT");
+}
+
+/**
+ * Another key for the file, inside an open transaction; what the old one signed stays its own. The
+ * clocks of rows written here name the new site from then on, which nothing reads (facts of
+ * cr-sqlite 0.16: sites in clocks differ from replica to replica anyway). After COMMIT the file is
+ * to be reopened.
+ */
+export function replaceIdentity(
+  engine: Engine,
+  former: SiteId,
+  secret: Uint8Array,
+  signer: Signer,
+): void {
+  const site = fromHex(signer.siteId);
+  const own = engine.prepare("UPDATE crsql_site_id SET site_id = ? WHERE ordinal = 0");
+  own.bindStored([site]);
+  own.run();
+  const other = engine.prepare("INSERT INTO crsql_site_id (site_id) VALUES (?)");
+  other.bindStored([fromHex(former)]);
+  other.run();
+  const author = engine.prepare(
+    "INSERT INTO rowmesh_author (site, branch, public_key) VALUES (?, x'', ?) RETURNING id",
+  );
+  author.bindStored([site, fromHex(signer.publicKey)]);
+  author.step();
+  writeMeta(engine, "own", author.bigint(0));
+  author.reset();
+  writeMeta(engine, "secret", secret);
 }
 
 function assertIdentity(engine: Engine, site: SiteId): void {

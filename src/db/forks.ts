@@ -7,7 +7,7 @@
  * @module
  */
 
-import { fromHex, type HeaderHash, headerHash, type SiteId } from "../protocol/ids.ts";
+import type { HeaderHash, SiteId } from "../protocol/ids.ts";
 import { BRANCH_BYTES } from "../protocol/version-vector.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import { writeMeta } from "./database-file.ts";
@@ -78,8 +78,6 @@ function moveToBranch(
   chain.listed = Math.min(base.head, chain.listed);
   chain.released = Math.min(base.head, chain.released);
   if (isOwn) {
-    // A copy of this file released what was not released here.
-    if (state.released.head < base.head) state.released = base;
     state.chains.moveOwn(branch);
     writeMeta(engine, "own", BigInt(branch.author));
   }
@@ -101,22 +99,26 @@ export function dropBeyond(engine: Engine, chain: Chain): void {
   chain.beyond = [];
 }
 
-export function readForks(state: ReplicaState, engine: Engine): ForkProof[] {
-  const forks = new Map<string, ForkProof>();
-  const rivals = engine.prepare(
-    "SELECT l.header_hash FROM rowmesh_author a JOIN rowmesh_log l ON l.author = a.id WHERE a.site = ? AND l.stream = ? AND l.version = ? AND l.previous_hash = ? ORDER BY 1",
-  );
-  for (const { site, stream, branch, base, baseHash } of state.chains.all()) {
-    if (branch === "" || forks.has(baseHash + site + stream)) continue;
-    rivals.bindStored([
-      fromHex(site),
-      BigInt(streamByteOf(stream)),
-      BigInt(base + 1),
-      fromHex(baseHash),
-    ]);
-    const headers: HeaderHash[] = [];
-    while (rivals.step()) headers.push(headerHash(rivals.blob(0)));
-    forks.set(baseHash + site + stream, { siteId: site, version: base + 1, headers });
+/** One lookup for each branch, and one or two for each place where some leave a chain. */
+export function readForks({ chains }: Pick<ReplicaState, "chains">, engine: Engine): ForkProof[] {
+  const forks = new Map<string, { siteId: SiteId; version: number; headers: HeaderHash[] }>();
+  for (const chain of chains.all()) {
+    const { site: siteId, stream, branch, base, baseHash } = chain;
+    if (branch === "") continue;
+    const place = `${siteId} ${stream} ${baseHash}`;
+    const version = base + 1;
+    const known = forks.get(place);
+    const fork = known ?? { siteId, version, headers: [] };
+    if (known === undefined) {
+      forks.set(place, fork);
+      const left =
+        base === 0 ? chains.get(siteId, stream) : chains.find(siteId, stream, base, baseHash);
+      const next = left === undefined ? null : readHash(engine, left, version);
+      if (next !== null) fork.headers.push(next);
+    }
+    const first = readHash(engine, chain, version);
+    if (first !== null) fork.headers.push(first);
   }
+  for (const { headers } of forks.values()) headers.sort();
   return [...forks.values()];
 }

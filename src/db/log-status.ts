@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Chain } from "./chains.ts";
 import { readForks } from "./forks.ts";
 import type { SiteId } from "../protocol/ids.ts";
 import type { LogAuthor, LogCounts } from "./replica-database.ts";
@@ -42,8 +43,13 @@ export function logCounts(state: ReplicaState): LogCounts {
     void: state.voidCount,
     refusedByCode: new Map(state.refusals),
     forks: state.forks,
+    formerKeys: state.formerKeys,
   };
 }
+
+/** Of all branches, which may be too many for an argument list. */
+const highest = (chains: readonly Chain[]): number =>
+  chains.reduce((version, { head }) => Math.max(version, head), 0);
 
 export const logAuthors = (state: ReplicaState): LogAuthor[] =>
   [...state.chains.all()]
@@ -52,6 +58,6 @@ export const logAuthors = (state: ReplicaState): LogAuthor[] =>
       siteId: chain.site,
       publicKey: chain.key,
       local: chain.site === state.signer.siteId,
-      version: Math.max(...state.chains.of(chain.site, "data").map(({ head }) => head)),
+      version: highest(state.chains.of(chain.site, "data")),
       lastWroteMs: state.lastWroteMs.get(chain.site) ?? null,
     }));

@@ -36,17 +36,19 @@ export type MetaKey =
   | "announced"
   /** Where the chain of own changesets is: another process may not tell by the heads. */
   | "own"
+  /** The keys this file had before (`src/db/new-key.ts`). */
+  | "formerKeys"
   /** What the peer of that name is known to hold (`src/streams/peer-position.ts`). */
   | `peer ${string}`;
 
-/** Author 1 is this replica. */
+/** Author 1 is this replica, as long as it keeps its first key and its main chain. */
 export const OWN_AUTHOR = 1;
 
 /** As `rowmesh_meta.format`: the shape of these tables. */
 export const TABLES_FORMAT = 2;
 
 /**
- * - `rowmesh_author` numbers the authors, and the branches of a key that forked.
+ * - `rowmesh_author` numbers the authors, and below 0 the branches of keys that forked.
  * - `rowmesh_chain`, per author and stream: the last changeset without a gap before it, the last
  *   settled one, and the highest version that another author's settled changeset depends on. It
  *   could be computed from the log; kept, so that opening costs the authors and not the history.
@@ -76,5 +78,6 @@ CREATE TABLE rowmesh_log (
   header BLOB NOT NULL, signature BLOB NOT NULL, payload BLOB NOT NULL) STRICT;
 CREATE UNIQUE INDEX rowmesh_log_version ON rowmesh_log (author, stream, version, header_hash);
 CREATE UNIQUE INDEX rowmesh_log_merged ON rowmesh_log (merged) WHERE merged IS NOT NULL;
+CREATE INDEX rowmesh_log_branch ON rowmesh_log (header_hash) WHERE author < 0;
 CREATE INDEX rowmesh_log_code ON rowmesh_log (code) WHERE code IS NOT NULL;
 `;

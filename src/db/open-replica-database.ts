@@ -5,8 +5,8 @@
  */
 
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
-import { MeshError } from "../protocol/errors.ts";
-import type { HeaderHash, MeshId } from "../protocol/ids.ts";
+import { isMeshError, MeshError } from "../protocol/errors.ts";
+import type { HeaderHash, MeshId, SiteId } from "../protocol/ids.ts";
 import { fromHex } from "../protocol/ids.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
 import type { IngestOutcome } from "../seams.ts";
@@ -21,6 +21,7 @@ import { createLiveQueries } from "./live-query.ts";
 import { logAuthors, logCounts } from "./log-status.ts";
 import { readHash, readRun } from "./log.ts";
 import { createMutex } from "./mutex.ts";
+import { isCopied, takeNewKey } from "./new-key.ts";
 import { rebuildTables } from "./rebuild.ts";
 import type {
   DatabaseChange,
@@ -51,6 +52,8 @@ export async function openReplicaDatabase(
     const state = createReplicaState(file, signer, schema, options.clock);
     file.onReopened(() => reloadState(state));
     for (let more = state.untried.size > 0; more;) ({ more } = await appendSome(state, [], 0));
+    // Noticed before, and ended before it was done.
+    if (isCopied(state)) await takeNewKey(state, options.identity);
     return createReplicaDatabase(state, options);
   } catch (error) {
     await (opened ?? options.storage).close();
@@ -60,13 +63,25 @@ export async function openReplicaDatabase(
 
 function createReplicaDatabase(
   state: ReplicaState,
-  { storage, wasm }: ReplicaDatabaseOptions,
+  { storage, wasm, identity }: ReplicaDatabaseOptions,
 ): ReplicaDatabase {
-  const { file, signer } = state;
+  const { file } = state;
   const mutex = createMutex();
   const listeners = new Set<(change: DatabaseChange) => void>();
   const wakers = new Set<() => void>();
+  const keyListeners = new Set<() => void>();
   let closed = false;
+  const ownSites = (): readonly SiteId[] => [
+    state.signer.siteId,
+    ...state.formerKeys.map(({ formerSiteId }) => formerSiteId),
+  ];
+  let ownSite = state.signer.siteId;
+  file.onReopened(() => {
+    reloadState(state);
+    if (state.signer.siteId === ownSite) return;
+    ownSite = state.signer.siteId;
+    for (const listener of keyListeners) listener();
+  });
 
   const read = <T>(run: (engine: Engine) => T): Promise<T> =>
     mutex.run(async () => {
@@ -124,32 +139,6 @@ function createReplicaDatabase(
     },
   });
 
-  const appendOthers = async (
-    changesets: readonly VerifiedChangeset[],
-  ): Promise<readonly IngestOutcome[]> => {
-    const outcomes: IngestOutcome[] = [];
-    for (let more = true; more;) {
-      // A turn per transaction: the app's calls go between.
-      const progress = await mutex.run(() => appendSome(state, changesets, outcomes.length));
-      outcomes.push(...progress.outcomes);
-      more = progress.more || outcomes.length < changesets.length;
-      tell([]);
-    }
-    return outcomes;
-  };
-  const appendOwn = async (
-    changesets: readonly VerifiedChangeset[],
-  ): Promise<readonly IngestOutcome[]> => {
-    const restored = await mutex.run(() => restoreOwn(state, changesets));
-    const others = await appendOthers(changesets.filter((_, at) => restored[at] === null));
-    const settled = state.chains.own()?.settled ?? 0;
-    let next = 0;
-    return restored.map((outcome, at) => {
-      if (outcome === null) return others[next++] as IngestOutcome;
-      const isMerged = (changesets[at]?.header.version ?? 0) <= settled;
-      return outcome.verdict === "held" && isMerged ? { verdict: "applied" } : outcome;
-    });
-  };
   /** Own changesets up to `to` become known to others: durable before it resolves. */
   const releaseUpTo = async (to: number): Promise<void> => {
     const engine = file.engine();
@@ -162,11 +151,63 @@ function createReplicaDatabase(
       state.chains.save(current);
     });
   };
-
+  /** In the turn that found out: nothing more is signed with the old key. */
+  const renewKey = async (): Promise<void> => {
+    if (!isCopied(state)) return;
+    try {
+      if (!(await takeNewKey(state, identity))) return;
+      if (state.offering) await releaseUpTo(state.chains.own()?.head ?? 0);
+      tell([]);
+    } catch (error) {
+      // A full disk, say. What was appended is kept; tried again with the next, or when opened.
+      if (!isMeshError(error)) throw error;
+    }
+  };
+  const appendOthers = async (
+    changesets: readonly VerifiedChangeset[],
+  ): Promise<readonly IngestOutcome[]> => {
+    const outcomes: IngestOutcome[] = [];
+    for (let more = true; more;) {
+      // A turn per transaction: the app's calls go between.
+      const progress = await mutex.run(async () => {
+        const done = await appendSome(state, changesets, outcomes.length);
+        tell([]);
+        await renewKey();
+        return done;
+      });
+      outcomes.push(...progress.outcomes);
+      more = progress.more || outcomes.length < changesets.length;
+    }
+    return outcomes;
+  };
+  const appendOwn = async (
+    changesets: readonly VerifiedChangeset[],
+  ): Promise<readonly IngestOutcome[]> => {
+    const restored = await mutex.run(async () => {
+      const outcomes = await restoreOwn(state, changesets);
+      tell([]);
+      await renewKey();
+      return outcomes;
+    });
+    const others = await appendOthers(changesets.filter((_, at) => restored[at] === null));
+    let next = 0;
+    return restored.map((outcome, at) => {
+      if (outcome === null) return others[next++] as IngestOutcome;
+      const isApplied = outcome.verdict === "held" && isSettledIn(state, changesets[at]);
+      return isApplied ? { verdict: "applied" } : outcome;
+    });
+  };
   return {
     ...transactions,
     watch: live.watch,
-    signer,
+    get signer() {
+      return state.signer;
+    },
+    ownSites,
+    onNewKey: (listener) => {
+      keyListeners.add(listener);
+      return () => keyListeners.delete(listener);
+    },
     mesh: () => state.mesh,
     bindMesh: (id, invite) =>
       mutex.run(() => change((engine) => bindMesh(state, engine, id, invite))),
@@ -180,18 +221,18 @@ function createReplicaDatabase(
     findHash: (site, stream, version, hashPrefix) => {
       if (!file.usable()) return null;
       const chain = state.chains.find(site, stream, version, hashPrefix);
-      return chain === undefined ? null : readHash(file.engine(), chain, version);
+      // What peers hold of our own and we have not released is for `restoreOwn` to see.
+      const isReleased = chain !== state.chains.own() || version <= state.released.head;
+      return chain === undefined || !isReleased ? null : readHash(file.engine(), chain, version);
     },
     authorOf: (site) => state.chains.authorOf(site),
     append: async (changesets) => {
       const outcomes: IngestOutcome[] = [];
       for (let from = 0; from < changesets.length;) {
-        const isOwn = changesets[from]?.header.site === signer.siteId;
+        const { siteId } = state.signer;
+        const isOwn = changesets[from]?.header.site === siteId;
         let to = from + 1;
-        while (
-          to < changesets.length &&
-          (changesets[to]?.header.site === signer.siteId) === isOwn
-        ) {
+        while (to < changesets.length && (changesets[to]?.header.site === siteId) === isOwn) {
           to++;
         }
         const part = changesets.slice(from, to);
@@ -212,6 +253,7 @@ function createReplicaDatabase(
       mutex.run(async () => {
         state.offering = mode === "on";
         if (!state.offering) return;
+        state.hasOffered = true;
         await file.recover();
         await releaseUpTo(state.chains.own()?.head ?? 0);
       }),
@@ -227,7 +269,7 @@ function createReplicaDatabase(
     events: (eventsOptions = {}) =>
       changeEvents(
         {
-          own: signer.siteId,
+          ownSites,
           schema: state.schema,
           read,
           closed: () => closed,
@@ -251,6 +293,15 @@ function createReplicaDatabase(
     },
   };
 }
+
+const isSettledIn = (
+  { chains }: ReplicaState,
+  changeset: VerifiedChangeset | undefined,
+): boolean => {
+  if (changeset === undefined) return false;
+  const { site, stream, version } = changeset.header;
+  return (chains.find(site, stream, version, changeset.headerHash)?.settled ?? 0) >= version;
+};
 
 const releasable = (state: ReplicaState, range: ChangesetRange): number =>
   Math.min(range.last, chainOf(state, range)?.head ?? 0);

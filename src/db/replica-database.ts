@@ -14,7 +14,9 @@ import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
 import type { VectorEntry } from "../protocol/version-vector.ts";
 import type { Clock, IngestOutcome, ReplicaChange, Signer, StreamStore } from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
+import type { IdentitySource } from "./database-file.ts";
 import type { ForkProof } from "./forks.ts";
+import type { FormerKey } from "./replica-state.ts";
 import type { Schema } from "./schema.ts";
 import type { MeshDatabase } from "./sql-runner.ts";
 import type { Storage } from "./storage.ts";
@@ -30,12 +32,11 @@ export interface ReplicaDatabaseOptions {
   readonly schema: Schema | null;
   readonly clock: Clock;
   /**
-   * Given the secret kept in the file (null in a new one), answers with the secret to keep and its
-   * signer. The file belongs to one key: another signer than before is refused (ERR_OPTION_INVALID).
+   * Given the secret kept in the file, answers with its signer; another one than the file's is
+   * refused (ERR_OPTION_INVALID). Given null, in a new file or when a copy of the file wrote with the
+   * same key, answers with a new secret too. Who answers with a known key keeps it, and its forks.
    */
-  readonly identity: (
-    stored: Uint8Array | null,
-  ) => Promise<{ readonly secret: Uint8Array; readonly signer: Signer }>;
+  readonly identity: IdentitySource;
 }
 
 export interface MeshBinding {
@@ -51,7 +52,7 @@ export interface DatabaseChange extends ReplicaChange {
 }
 
 /** What waits for a schema version that this replica does not have. */
-export interface NewerSchema {
+interface NewerSchema {
   readonly version: number;
   /** Those that follow of the same authors are counted too, whatever they name. */
   readonly changesets: number;
@@ -72,6 +73,8 @@ export interface LogCounts {
   /** By code: what was void, parked or refused here, over the life of the file where it is logged. */
   readonly refusedByCode: ReadonlyMap<MeshErrorCode, number>;
   readonly forks: readonly ForkProof[];
+  /** Oldest first. */
+  readonly formerKeys: readonly FormerKey[];
 }
 
 export interface LogAuthor {
@@ -85,7 +88,15 @@ export interface LogAuthor {
 }
 
 export interface ReplicaDatabase extends MeshDatabase {
+  /** Of the key in use: another one after {@link ReplicaDatabase.onNewKey}. */
   readonly signer: Signer;
+  /**
+   * After the file took a new key, since a copy of it wrote with the same one (rule L13). Returns
+   * the stop function.
+   */
+  readonly onNewKey: (listener: () => void) => () => void;
+  /** Of the key in use, then of those it had before. */
+  readonly ownSites: () => readonly SiteId[];
   readonly mesh: () => MeshBinding | null;
   /**
    * Binds drafts (unreleased changesets, signed for no mesh) to a mesh: signs them again with the

@@ -8,16 +8,24 @@
 import { decodePayloadPrefix } from "../protocol/payload.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import { isMeshError } from "../protocol/errors.ts";
-import { type HeaderHash, meshId, type SiteId, ZERO_HASH } from "../protocol/ids.ts";
+import { type HeaderHash, meshId, siteId, type SiteId, ZERO_HASH } from "../protocol/ids.ts";
 import type { Clock, Signer } from "../seams.ts";
 import { type Chain, type Chains, loadChains, type OwnHead } from "./chains.ts";
-import { type DatabaseFile, readMeta } from "./database-file.ts";
+import { type DatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import type { ForkProof } from "./forks.ts";
 import { readHash } from "./log.ts";
 import { OWN_AUTHOR } from "./log-tables.ts";
 import type { AppSchema } from "./schema.ts";
 import type { MeshBinding } from "./replica-database.ts";
+
+/** A key that two copies of this profile wrote with, and what this one took instead. */
+export interface FormerKey {
+  readonly formerSiteId: SiteId;
+  readonly siteId: SiteId;
+  /** When it was taken, by this device's clock, in milliseconds since 1970. */
+  readonly takenMs: number;
+}
 
 export interface Parked {
   readonly code: MeshErrorCode;
@@ -27,14 +35,23 @@ export interface Parked {
 
 export interface ReplicaState {
   readonly file: DatabaseFile;
-  readonly signer: Signer;
+  /** Of the key in the file. */
+  signer: Signer;
+  /** By site: the file says whose turn it is. */
+  readonly signers: Map<SiteId, Signer>;
   readonly schema: AppSchema | null;
   readonly clock: Clock;
   chains: Chains;
   mesh: MeshBinding | null;
+  /** Oldest first. */
+  formerKeys: readonly FormerKey[];
   /** The own changesets up to here are known to others, or may be. */
   released: OwnHead;
   offering: boolean;
+  /** Since this was opened: what was lost before has been looked for. */
+  hasOffered: boolean;
+  /** Own changesets came that were written elsewhere while this was open. */
+  isElsewhere: boolean;
   /** The next number in merge order. */
   nextMerged: number;
   /** The schema version whose hash an own changeset has carried last. */
@@ -67,12 +84,16 @@ export function createReplicaState(
   const state: ReplicaState = {
     file,
     signer,
+    signers: new Map([[signer.siteId, signer]]),
     schema,
     clock,
     chains: loadChains(file.engine(), OWN_AUTHOR, () => state.released),
     mesh: null,
+    formerKeys: [],
     released: NOTHING,
     offering: false,
+    hasOffered: false,
+    isElsewhere: false,
     nextMerged: 1,
     announced: 0,
     untried: new Set(),
@@ -100,6 +121,8 @@ export function reloadState(state: ReplicaState): void {
   const id = readMeta(engine, "mesh");
   state.mesh =
     id instanceof Uint8Array && invite instanceof Uint8Array ? { id: meshId(id), invite } : null;
+  state.signer = signerOfFile(state, engine, ownAuthor);
+  state.formerKeys = readFormerKeys(engine);
   state.announced = Number(readMeta(engine, "announced") ?? 0n);
   const own = state.chains.own();
   const head = own?.released ?? 0;
@@ -117,6 +140,17 @@ export function reloadState(state: ReplicaState): void {
   for (const chain of state.chains.all()) if (chain.settled < chain.head) state.untried.add(chain);
   readRefusals(state, engine);
   readLastWrote(state, engine);
+}
+
+/** A commit that failed half-way may have made another key durable: the file knows. */
+function signerOfFile({ signers }: ReplicaState, engine: Engine, ownAuthor: number): Signer {
+  const own = engine.prepare("SELECT site FROM rowmesh_author WHERE id = ?");
+  own.bindInteger(1, ownAuthor);
+  own.step();
+  const signer = signers.get(siteId(own.blob(0)));
+  own.reset();
+  if (signer === undefined) throw new RangeError("no signer for the file's key");
+  return signer;
 }
 
 /** Own changesets up to `to` are released once the open transaction, which saves the chains, commits. */
@@ -163,6 +197,17 @@ export function noteWallClock(state: ReplicaState, site: SiteId, payload: Uint8A
     if (!isMeshError(error)) throw error;
   }
 }
+
+const FORMER_KEYS_MAX = 64;
+
+/** Of more than some the oldest are forgotten. */
+export function noteFormerKey(state: ReplicaState, engine: Engine, former: FormerKey): void {
+  const keys = [...state.formerKeys, former].slice(-FORMER_KEYS_MAX);
+  writeMeta(engine, "formerKeys", JSON.stringify(keys));
+}
+
+const readFormerKeys = (engine: Engine): FormerKey[] =>
+  JSON.parse(String(readMeta(engine, "formerKeys") ?? "[]")) as FormerKey[];
 
 const numberOf = (engine: Engine, sql: string): number => {
   const statement = engine.prepare(sql);

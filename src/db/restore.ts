@@ -1,7 +1,7 @@
 /**
  * Own history: signing unreleased changesets again, and taking back what this replica had released
- * and lost. One procedure binds drafts to a mesh and follows a rewound disk (docs/PROTOCOL.md,
- * rules L6 and L7).
+ * and lost. One procedure binds drafts to a mesh, follows a rewound disk and changes the key
+ * (docs/PROTOCOL.md, rules L6, L7 and L13).
  *
  * @module
  */
@@ -15,22 +15,31 @@ import { insertEntry, readEntry, readHash } from "./log.ts";
 import { release, type ReplicaState, reloadState } from "./replica-state.ts";
 import { ownChain, signNext } from "./write-path.ts";
 
+export interface Resigning {
+  readonly from: Chain;
+  /** Its versions above. */
+  readonly after: number;
+  /** Where they go. */
+  readonly to: Chain;
+  /** What they follow there. */
+  readonly base: OwnHead;
+  readonly mesh: MeshId;
+}
+
 /**
- * Signs the unreleased changesets again, with the same rows and causes, as successors of `base` for
- * `mesh`. Inside an open transaction.
+ * Signs changesets that nobody else has again, with the same rows and causes. Inside an open
+ * transaction. The heads are the caller's.
  * @returns the new head
  */
-async function resign(
+export async function resign(
   state: ReplicaState,
   engine: Engine,
-  own: Chain,
-  mesh: MeshId,
-  base: OwnHead,
+  { from, after, to, base, mesh }: Resigning,
 ): Promise<OwnHead> {
   let previous = base;
   const updates: { readonly id: number; readonly changeset: VerifiedChangeset }[] = [];
-  for (let version = state.released.head + 1; version <= own.head; version++) {
-    const entry = readEntry(engine, own, version);
+  for (let version = after + 1; version <= from.head; version++) {
+    const entry = readEntry(engine, from, version);
     if (entry === null) throw new RangeError(`no own version ${version} in the log`);
     const { payload, header } = entry.changeset;
     const signed = await signNext(state.signer, mesh, previous, payload, header.dependencies);
@@ -39,7 +48,7 @@ async function resign(
     previous = { head: signed.header.version, headHash: signed.headerHash };
   }
   const update = engine.prepare(
-    "UPDATE rowmesh_log SET version = ?, header_hash = ?, previous_hash = ?, header = ?, signature = ? WHERE id = ?",
+    "UPDATE rowmesh_log SET version = ?, header_hash = ?, previous_hash = ?, header = ?, signature = ?, author = ? WHERE id = ?",
   );
   for (const { id, changeset } of updates) {
     update.bindInteger(1, changeset.header.version);
@@ -47,7 +56,8 @@ async function resign(
     update.bindBlob(3, fromHex(changeset.previousHash));
     update.bindBlob(4, changeset.headerBytes);
     update.bindBlob(5, changeset.signature);
-    update.bindInteger(6, id);
+    update.bindInteger(6, to.author);
+    update.bindInteger(7, id);
     update.run();
   }
   return previous;
@@ -56,11 +66,13 @@ async function resign(
 /** Signs all drafts for the mesh. Inside an open transaction. */
 export async function bindDrafts(state: ReplicaState, engine: Engine, mesh: MeshId): Promise<void> {
   const own = ownChain(state, engine);
-  const head = await resign(state, engine, own, mesh, state.released);
+  const { released } = state;
+  const all = { from: own, after: released.head, to: own, base: released, mesh };
+  const head = await resign(state, engine, all);
   moveHead(state, own, head, head);
 }
 
-function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHead): void {
+export function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled: OwnHead): void {
   own.head = head.head;
   own.headHash = head.headHash;
   own.settled = settled.head;
@@ -94,23 +106,35 @@ async function restoreInTransaction(
   changesets: readonly VerifiedChangeset[],
 ): Promise<readonly (IngestOutcome | null)[]> {
   const own = ownChain(state, engine);
+  releaseKnown(state, engine, own, changesets);
   const restored: VerifiedChangeset[] = [];
   const outcomes: (IngestOutcome | null)[] = [];
   let base = state.released;
-  for (const changeset of changesets) {
+  // Ascending, so that none is left for a branch that follows another one of them.
+  const ascending = [...changesets.entries()].sort(
+    ([, a], [, b]) => a.header.version - b.header.version,
+  );
+  for (const [at, changeset] of ascending) {
     const outcome = judgeOwn(state, engine, own, base, changeset);
-    outcomes.push(outcome);
+    outcomes[at] = outcome;
     if (outcome?.verdict !== "held") continue;
     restored.push(changeset);
     base = { head: changeset.header.version, headHash: changeset.headerHash };
   }
   const [first] = restored;
-  if (first === undefined) return outcomes;
+  if (first === undefined) {
+    state.chains.save(engine);
+    return outcomes;
+  }
+  // A disk is not rewound while it is in use.
+  if (state.hasOffered) state.isElsewhere = true;
   const settled =
     own.settled <= state.released.head
       ? { head: own.settled, headHash: own.settledHash }
       : state.released;
-  const head = await resign(state, engine, own, first.mesh, base);
+  const { mesh } = first;
+  const after = state.released.head;
+  const head = await resign(state, engine, { from: own, after, to: own, base, mesh });
   for (const changeset of restored) {
     insertEntry(engine, own, changeset, { state: "held", code: null, merged: null });
   }
@@ -120,6 +144,30 @@ async function restoreInTransaction(
   release(state, own, base);
   state.chains.save(engine);
   return outcomes;
+}
+
+/**
+ * What comes back although it was never released, or is followed by what comes, was released by a
+ * copy of this file: it keeps its signature.
+ */
+function releaseKnown(
+  state: ReplicaState,
+  engine: Engine,
+  own: Chain,
+  changesets: readonly VerifiedChangeset[],
+): void {
+  let known: OwnHead = state.released;
+  for (const { header, headerHash, previousHash } of changesets) {
+    if (header.stream !== "data") continue;
+    for (const [head, hash] of [
+      [header.version, headerHash],
+      [header.version - 1, previousHash],
+    ] as const) {
+      if (head <= known.head || head > own.head) continue;
+      if (readHash(engine, own, head) === hash) known = { head, headHash: hash };
+    }
+  }
+  if (known !== state.released) release(state, own, known);
 }
 
 /** "held" when it continues `base`; null when it does not: a copy of this key wrote it. */

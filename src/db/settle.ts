@@ -191,12 +191,10 @@ function isSettled(
 ): boolean {
   if (version === 0) return true;
   const hash = toHex(hashPrefix);
-  const chains = state.chains.of(site, stream);
-  // A branch begins with what it leaves as if that were settled.
-  const isHead = (chain: Chain): boolean =>
-    chain.settled === version && version > chain.base && chain.settledHash.startsWith(hash);
-  if (chains.some(isHead)) return true;
-  if (!chains.some((chain) => chain.settled > version)) return false;
+  const [main, branch] = state.chains.of(site, stream);
+  if (main === undefined) return false;
+  if (main.settled === version && main.settledHash.startsWith(hash)) return true;
+  if (main.settled < version && branch === undefined) return false;
   const chain = state.chains.find(site, stream, version, hash);
   return chain !== undefined && chain.settled >= version;
 }

@@ -49,7 +49,7 @@ export function validatePayload(
         const column = table.columns[cid];
         if (column === undefined) throw invalid(table, `no column ${cid}`);
         if (column === null) throw invalid(table, "a key column never changes");
-        if (columnVersion < 1 || columnVersion > CLOCK_MAX) throw invalid(table, "col version");
+        if (columnVersion < 1 || columnVersion > CLOCK_MAX) throw invalid(table, usedUp(column));
         validateValue(table, column, value);
         validateChecks(table, column, value, engine);
       }
@@ -57,11 +57,16 @@ export function validatePayload(
   }
 }
 
+/** What a writer reads when an insider drove a clock to its cap; what a decoder lets through is at most that. */
+const usedUp = ({ name }: CellColumn): string =>
+  `${name} of this row can change no more; delete the row and insert it again`;
+const KEY_USED_UP = "this key was used up; insert the row under another key";
+
 const invalid = (table: AppTable, why: string, cause?: unknown): MeshError =>
   new MeshError("ERR_ROWS_INVALID", `table ${table.name}: ${why}`, { cause });
 
 function validateClocks(table: AppTable, { causalLength, sentinel, cells }: RowChanges): void {
-  if (causalLength < 1 || causalLength > CLOCK_MAX) throw invalid(table, "causal length");
+  if (causalLength < 1 || causalLength > CLOCK_MAX) throw invalid(table, KEY_USED_UP);
   const alive = causalLength % 2 === 1;
   if (alive ? !sentinel && cells.length === 0 : !sentinel || cells.length > 0) {
     throw invalid(table, "cells and liveness");

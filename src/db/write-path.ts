@@ -65,7 +65,8 @@ function assertSane(engine: Engine): void {
   if (syncBit(engine) !== 0) throw new RangeError("the sync bit is set in a local transaction");
 }
 
-async function appendOwn(
+/** One changeset, signed and logged. Inside an open transaction. */
+export async function appendOwn(
   state: ReplicaState,
   engine: Engine,
   schema: AppSchema,
@@ -112,7 +113,8 @@ async function appendOwn(
   if (broadcast.length <= BROADCAST_BYTES_MAX) broadcasts.push(broadcast);
 }
 
-const wallClock = ({ clock }: ReplicaState): number =>
+/** Of the device, within what a payload can say. */
+export const wallClock = ({ clock }: Pick<ReplicaState, "clock">): number =>
   Math.min(Math.max(0, Math.floor(clock.wallClockMs())), WALL_CLOCK_MS_MAX);
 
 export const ownChain = (state: ReplicaState, engine: Engine): Chain => {

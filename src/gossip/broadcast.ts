@@ -10,11 +10,15 @@
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import { BROADCAST_BYTES_MAX, BROADCAST_PENDING_MAX } from "../protocol/limits.ts";
+import { authorStream, type ChangesetRange } from "../protocol/version-vector.ts";
 import type { BroadcastVerdict, IngestOutcome } from "../seams.ts";
+import type { DigestedVector } from "./digest.ts";
 import type { Emit } from "./effect.ts";
 import { type Intake, isTaken } from "./intake.ts";
 import type { Leases } from "./leases.ts";
 import { isBlamed, type Refusals } from "./refusals.ts";
+import type { Newcomers } from "./newcomers.ts";
+import type { Recent } from "./recent.ts";
 import { rangeOfBroadcast } from "./run-parts.ts";
 
 const VERDICT_MS = 200;
@@ -27,6 +31,9 @@ export interface BroadcastOptions {
   readonly leases: Leases;
   readonly nextHolder: () => number;
   readonly refusals: Refusals;
+  readonly ours: DigestedVector;
+  readonly newcomers: Newcomers;
+  readonly recent: Recent;
   /** This peer probably holds what we could not take now. */
   readonly lookAt: (peer: PeerId) => void;
 }
@@ -42,7 +49,7 @@ export interface Broadcasting {
 }
 
 export function createBroadcasting(options: BroadcastOptions): Broadcasting {
-  const { emit, intake, leases, nextHolder, refusals } = options;
+  const { emit, intake, leases, nextHolder, refusals, ours, newcomers, recent } = options;
   /** Deadline by id; ascending, since every one waits equally long. */
   const pending = new Map<number, number>();
   let ingesting = 0;
@@ -58,18 +65,23 @@ export function createBroadcasting(options: BroadcastOptions): Broadcasting {
       return verdict(id, "ignore");
     }
     const holder = nextHolder();
+    let range: ChangesetRange;
     try {
       if (bytes.length > BROADCAST_BYTES_MAX) return refuse(id, from, "ERR_LIMIT");
-      leases.take(holder, rangeOfBroadcast(bytes));
+      range = rangeOfBroadcast(bytes);
     } catch (error) {
       if (!isMeshError(error)) throw error;
       return refuse(id, from, error.code);
     }
+    // Too many new authors: this one is pulled when it is its turn.
+    const isNewcomer = !ours.entries.has(authorStream(range));
+    if (isNewcomer && newcomers.room("hearsay", nowMs) < 1) return verdict(id, "ignore");
+    leases.take(holder, range);
     pending.set(id, nowMs + VERDICT_MS);
     ingesting += 1;
     intake.submit({ type: "broadcast", bytes }, (outcomes, doneMs) => {
       ingesting -= 1;
-      judge(id, from, holder, outcomes, doneMs);
+      judge(id, from, { holder, range }, outcomes, doneMs);
     });
   }
 
@@ -81,7 +93,7 @@ export function createBroadcasting(options: BroadcastOptions): Broadcasting {
   function judge(
     id: number,
     from: PeerId,
-    holder: number,
+    { holder, range }: { readonly holder: number; readonly range: ChangesetRange },
     outcomes: readonly IngestOutcome[],
     nowMs: number,
   ): void {
@@ -90,8 +102,11 @@ export function createBroadcasting(options: BroadcastOptions): Broadcasting {
     refusals.outcomes(from, outcomes);
     if (outcome !== undefined && isTaken(outcome)) {
       leases.settle(holder, nowMs);
-      liveUntilMs = nowMs + LIVE_MS;
-      if (isTimely) verdict(id, "accept");
+      // What came long ago is not passed on: an old message sent again ends here.
+      const isFresh =
+        outcome.verdict !== "known" || recent.isNew(authorStream(range), range.first, nowMs);
+      if (isFresh) liveUntilMs = nowMs + LIVE_MS;
+      if (isTimely) verdict(id, isFresh ? "accept" : "ignore");
       return;
     }
     leases.release(holder);

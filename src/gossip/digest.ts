@@ -136,6 +136,12 @@ export function createDigestedVector(): DigestedVector {
 
 const headOf = ({ head, headHash }: VectorEntry): string => `${head}/${headHash}`;
 
+/** Keys of all chains of the author, the main one first. */
+export const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStream[] => {
+  const main = mainOf(key);
+  return [main, ...(vector.branches.get(main) ?? [])];
+};
+
 /** An entry that claims nothing counts as absent. */
 const isEmpty = (entry: VectorEntry): boolean =>
   entry.head === 0 && entry.floor === 0 && entry.beyond.length === 0;

@@ -8,7 +8,13 @@
 
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { MeshId, PeerId, SiteId } from "../protocol/ids.ts";
-import { NEIGHBOURS_MAX } from "../protocol/limits.ts";
+import {
+  CONTRADICTIONS_MAX,
+  HELLO_TIMEOUT_MS,
+  NEIGHBOURS_MAX,
+  TALK_BURST,
+  TALK_PER_SECOND,
+} from "../protocol/limits.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -22,12 +28,15 @@ import {
   authorStream,
   type ChangesetRange,
 } from "../protocol/version-vector.ts";
+import { createAllowance } from "./allowance.ts";
 import type { DigestedVector } from "./digest.ts";
 import type { Emit } from "./effect.ts";
 import type { Intake } from "./intake.ts";
 import type { Leases } from "./leases.ts";
+import type { Newcomers } from "./newcomers.ts";
 import { createPeerView, type PeerView } from "./peer-view.ts";
 import type { Refusals } from "./refusals.ts";
+import { createRepeats } from "./repeats.ts";
 import { createServing } from "./serving.ts";
 import { createVectorFeed } from "./vector-feed.ts";
 import { createWants } from "./wants.ts";
@@ -47,10 +56,13 @@ export interface LinkContext {
   readonly leases: Leases;
   readonly intake: Intake;
   readonly refusals: Refusals;
+  readonly newcomers: Newcomers;
   readonly nextHolder: () => number;
   readonly emit: Emit;
   /** Whether this may be asked for now, of a peer that has failed to give it, or not. */
   readonly mayAsk: (key: AuthorStream, hasFailed: boolean) => boolean;
+  /** Of our own log, while it is looked for: everybody who claims it is asked at once. */
+  readonly isRestoring: (key: AuthorStream) => boolean;
   /** Peers with an open link, in no order. */
   readonly neighbours: () => readonly PeerId[];
 }
@@ -60,22 +72,28 @@ const VECTOR_MS = 50;
 /** Whole vectors are sent at most this often; longer each time they do not settle a difference. */
 const FULL_MIN_MS = 2_000;
 const FULL_MAX_MS = 60_000;
+/** Entries that are looked at for one unit of what a peer may tell us. */
+const TALK_ENTRIES = 512;
+/** Of a whole vector: an honest peer sends one a second at most, and mostly none. */
+const TALK_WHOLE = 64;
 
 type LinkState =
   | { readonly type: "greeting" }
   | { readonly type: "open"; readonly hello: HelloMessage }
-  /** Of another mesh: nothing it says is read. */
-  | { readonly type: "foreign" };
+  /** Of another mesh, silent or false: nothing it says is read, and the network drops it. */
+  | { readonly type: "shut" };
 
 export interface Link {
   readonly peer: PeerId;
   readonly view: PeerView;
   readonly state: () => LinkState;
+  /** As its hello says. */
+  readonly site: () => SiteId | null;
   readonly lastHeardMs: () => number | null;
   readonly roundTripMs: () => number | null;
   readonly frame: (bytes: Uint8Array, nowMs: number) => void;
   readonly sent: () => void;
-  readonly read: (runs: readonly Uint8Array[], next: number | null) => void;
+  readonly read: (runs: readonly Uint8Array[], next: number | null, nowMs: number) => void;
   /** Our vector changed under these keys. */
   readonly changed: (keys: readonly AuthorStream[], urgency: "now" | "soon", nowMs: number) => void;
   /** What was to be told soon is told now: nobody else does. */
@@ -91,13 +109,26 @@ export interface Link {
   readonly close: () => void;
 }
 
-export function createLink(peer: PeerId, context: LinkContext): Link {
-  const { identity, ours, emit } = context;
+export function createLink(peer: PeerId, context: LinkContext, upMs: number): Link {
+  const { identity, ours, emit, newcomers } = context;
   const view = createPeerView(ours);
   const feed = createVectorFeed(ours.entries);
   const serving = createServing();
   const refused = (code: MeshErrorCode) => context.refusals.refuse(peer, code);
-  const wants = createWants({ ...context, peer, view });
+  const talk = createAllowance({ burst: TALK_BURST, perSecond: TALK_PER_SECOND });
+  const repeats = createRepeats();
+  /** The range being read for the peer. */
+  let reading: ChangesetRange | null = null;
+  /** When a peer that asks for the same over and over is served again. */
+  let readDueMs: number | null = null;
+  /** Asked of it once, our own log is leased like any. */
+  let hasRestored = false;
+  const leases: Leases = {
+    ...context.leases,
+    free: (key, ranges) =>
+      context.isRestoring(key) && !hasRestored ? ranges : context.leases.free(key, ranges),
+  };
+  const wants = createWants({ ...context, leases, peer, view });
   let state: LinkState = { type: "greeting" };
   let lastHeardMs: number | null = null;
   let roundTripMs: number | null = null;
@@ -113,13 +144,22 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
   /** We sent a whole vector of our own accord; the peer's next one is the answer. */
   let awaitsFull = false;
   let unsettled = 0;
+  let contradictions = 0;
+
+  /** The link is of no use any more. */
+  function shut(code: MeshErrorCode): void {
+    state = { type: "shut" };
+    wants.close();
+    refused(code);
+  }
 
   function frame(bytes: Uint8Array, nowMs: number): void {
-    if (state.type === "foreign") return;
+    if (state.type === "shut") return;
     lastHeardMs = nowMs;
     try {
       const message = decodeMessage(bytes);
       if ((state.type === "open") === (message.type === "hello")) refused("ERR_UNASKED");
+      else if (talk.left(nowMs) < 1) refused("ERR_LIMIT");
       else receive(message, nowMs);
     } catch (error) {
       if (!isMeshError(error)) throw error;
@@ -132,11 +172,12 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       case "hello":
         return receiveHello(message, nowMs);
       case "digest":
+        talk.take(1, nowMs);
         return receiveDigest(message.digest, nowMs);
       case "vector":
         return receiveVector(message, nowMs);
       case "want":
-        return receiveWant(message);
+        return receiveWant(message, nowMs);
       case "run":
         return wants.run(message.want, message.run, nowMs);
       case "part":
@@ -144,15 +185,13 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       case "served":
         return wants.served(message.want, message.complete, nowMs);
       case "neighbours":
+        talk.take(1, nowMs);
         emit({ type: "suggest", via: peer, peers: message.peers });
     }
   }
 
   function receiveHello(hello: HelloMessage, nowMs: number): void {
-    if (hello.mesh !== identity.mesh) {
-      state = { type: "foreign" };
-      return refused("ERR_WRONG_MESH");
-    }
+    if (hello.mesh !== identity.mesh) return shut("ERR_WRONG_MESH");
     state = { type: "open", hello };
     if (hello.digest === ours.digest()) view.claimEqual();
     else offerFull(nowMs);
@@ -165,16 +204,22 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     if (digest === ours.digest()) {
       view.claimEqual();
       unsettled = 0;
+      contradictions = 0;
     } else if (view.known() && view.digest() === digest) {
       view.recheck();
       unsettled = 0;
+      contradictions = 0;
     } else {
+      // Told in order, so that an honest peer's digest is that of what it told before.
+      if (view.known() && !view.isPartial()) contradictions += 1;
+      if (contradictions >= CONTRADICTIONS_MAX) return shut("ERR_CLAIM_FALSE");
       offerFull(nowMs);
     }
   }
 
   function receiveVector(message: VectorMessage, nowMs: number): void {
-    view.claim(message);
+    const price = message.part === "first" ? TALK_WHOLE : 1;
+    talk.take(price + view.claim(message) / TALK_ENTRIES, nowMs);
     if (message.part === "more") return;
     if (awaitsFull) awaitsFull = false;
     else sendFull(nowMs);
@@ -192,8 +237,10 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     fullDueMs ??= Math.max(nowMs, fullSentMs + gapMs);
   }
 
-  function receiveWant(message: WantMessage): void {
+  function receiveWant(message: WantMessage, nowMs: number): void {
     const ranges = message.ranges.flatMap(heldOf);
+    // What asks for something is limited by the answer.
+    if (ranges.length === 0) talk.take(1, nowMs);
     if (!serving.want({ ...message, ranges })) refused("ERR_LIMIT");
   }
 
@@ -207,8 +254,9 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
   }
 
   function pump(nowMs: number): void {
+    if (state.type === "greeting" && nowMs >= upMs + HELLO_TIMEOUT_MS) shut("ERR_HELLO_MISSING");
     wants.expire(nowMs);
-    if (isSending || state.type === "foreign") return;
+    if (isSending || state.type === "shut") return;
     const frames: Uint8Array[] = [];
     if (!isGreeted) frames.push(encodeMessage(helloNow()));
     isGreeted = true;
@@ -229,8 +277,10 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       digestDue = "no";
     }
     for (let i = 0; i < 2; i++) {
-      const want = wants.next((key) => context.mayAsk(key, wants.failed(key)), nowMs);
-      if (want !== null) frames.push(encodeMessage(want));
+      const want = wants.next(askable(nowMs), nowMs);
+      if (want === null) continue;
+      hasRestored ||= want.ranges.some((range) => context.isRestoring(authorStream(range)));
+      frames.push(encodeMessage(want));
     }
     if (neighboursDue) {
       neighboursDue = false;
@@ -239,9 +289,28 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
       if (told.length > 0) frames.push(encodeMessage({ type: "neighbours", peers: told }));
     }
     frames.push(...serving.frames());
-    const read = serving.read();
-    if (read !== null) emit({ type: "read", peer, ...read });
+    const isPaused = nowMs < repeats.nextMs();
+    readDueMs = isPaused ? repeats.nextMs() : null;
+    const read = isPaused ? null : serving.read();
+    if (read !== null) {
+      reading = read.range;
+      emit({ type: "read", peer, ...read });
+    }
     return frames;
+  }
+
+  /** Whether this may be asked for in the want that is being made. */
+  function askable(nowMs: number): (key: AuthorStream) => boolean {
+    const room = {
+      itself: newcomers.room("itself", nowMs),
+      hearsay: newcomers.room("hearsay", nowMs),
+    };
+    return (key) => {
+      if (!context.mayAsk(key, wants.failed(key))) return false;
+      if (ours.entries.has(key)) return true;
+      const isItself = state.type === "open" && key.startsWith(state.hello.site);
+      return room[isItself ? "itself" : "hearsay"]-- > 0;
+    };
   }
 
   function vectorFrames(nowMs: number): readonly Uint8Array[] {
@@ -260,8 +329,12 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
   }
 
   function dueMs(): number | null {
-    if (state.type !== "open") return null;
-    const due = [wants.dueMs(), ...(isSending ? [] : [vectorDueMs, fullDueMs, retryMs()])];
+    if (state.type === "shut") return null;
+    if (state.type === "greeting") return upMs + HELLO_TIMEOUT_MS;
+    const due = [
+      wants.dueMs(),
+      ...(isSending ? [] : [vectorDueMs, fullDueMs, retryMs(), readDueMs]),
+    ];
     const times = due.filter((time) => time !== null);
     return times.length === 0 ? null : Math.min(...times);
   }
@@ -272,13 +345,19 @@ export function createLink(peer: PeerId, context: LinkContext): Link {
     peer,
     view,
     state: () => state,
+    site: () => (state.type === "open" ? state.hello.site : null),
     lastHeardMs: () => lastHeardMs,
     roundTripMs: () => roundTripMs,
     frame,
     sent: () => {
       isSending = false;
     },
-    read: serving.readDone,
+    read: (runs, next, nowMs) => {
+      const bytes = runs.reduce((sum, run) => sum + run.length, 0);
+      if (reading !== null) repeats.served(reading, bytes, next, nowMs);
+      reading = null;
+      serving.readDone(runs, next);
+    },
     changed: (keys, urgency, nowMs) => {
       for (const key of keys) feed.changed(key);
       view.oursChanged(keys);

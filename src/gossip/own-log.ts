@@ -2,42 +2,79 @@
  * Own log: when to offer what we wrote. A disk may have been rewound by a crash or a restored
  * backup; then a peer holds more of our own log than we do, and a new changeset under an old
  * version would be a fork. So on the first link we look before we release: our own missing
- * versions are fetched first. A peer that claims some and does not deliver is not waited for.
+ * versions are fetched first, of everybody who claims them at once.
+ *
+ * All claims together are waited for {@link WAIT_MS} after the last own changeset that came, which
+ * nobody can forge. Who claimed some and brought none by then is not waited for again.
  *
  * @module
  */
 
-import type { SiteId } from "../protocol/ids.ts";
-import type { AuthorStream } from "../protocol/version-vector.ts";
+import type { PeerId, SiteId } from "../protocol/ids.ts";
+import { STANDINGS_MAX } from "../protocol/limits.ts";
+import { type AuthorStream, authorStream } from "../protocol/version-vector.ts";
+import { chainsOf, type DigestedVector } from "./digest.ts";
 import type { Emit } from "./effect.ts";
 import type { Link } from "./link.ts";
+
+/** A lease lasts 5 s: time for one that lapsed and another. */
+const WAIT_MS = 10_000;
 
 export interface OwnLog {
   readonly isOwn: (key: AuthorStream) => boolean;
   readonly isOffered: () => boolean;
-  readonly pump: (links: Iterable<Link>) => void;
+  readonly pump: (links: Iterable<Link>, nowMs: number) => void;
+  /** When waiting ends; null while nobody is waited for. */
+  readonly dueMs: () => number | null;
 }
 
-export function createOwnLog(site: SiteId, emit: Emit): OwnLog {
+export function createOwnLog(site: SiteId, ours: DigestedVector, emit: Emit): OwnLog {
   const isOwn = (key: AuthorStream): boolean => key.startsWith(site);
+  const own = authorStream({ site, stream: "data" });
   let isOffered = false;
+  /** Since when what others claim of our log is waited for, and how much of it we held then. */
+  let waiting: { readonly sinceMs: number; readonly held: number } | null = null;
+  const unreliable = new Set<PeerId>();
 
   // Once each, whatever becomes of it: two who take turns in failing would keep us silent for ever.
   const holdsMore = (link: Link) =>
-    [...link.view.lacking()].some((key) => isOwn(key) && !link.failed(key));
+    !unreliable.has(link.peer) && link.view.lackingOf(own).some((key) => !link.failed(key));
+
+  const heldOfOwn = () =>
+    chainsOf(ours, own).reduce((sum, key) => sum + (ours.entries.get(key)?.head ?? 0), 0);
+
+  function giveUpOn(links: readonly Link[]): void {
+    for (const { peer } of links) unreliable.add(peer);
+    const [oldest] = unreliable;
+    if (unreliable.size > STANDINGS_MAX && oldest !== undefined) unreliable.delete(oldest);
+  }
+
+  /** Whether somebody may still bring what we lost. */
+  function isWaiting(known: readonly Link[], nowMs: number): boolean {
+    const holders = known.filter(holdsMore);
+    if (holders.length === 0) return false;
+    const held = heldOfOwn();
+    if (waiting === null || waiting.held < held) waiting = { sinceMs: nowMs, held };
+    if (nowMs < waiting.sinceMs + WAIT_MS) return true;
+    giveUpOn(holders);
+    return false;
+  }
 
   return {
     isOwn,
     isOffered: () => isOffered,
-    pump: (links) => {
+    dueMs: () => (waiting === null ? null : waiting.sinceMs + WAIT_MS),
+    pump: (links, nowMs) => {
       const open = [...links].filter(({ state }) => state().type === "open");
       const known = open.filter(({ view }) => view.known());
+      if (known.length === 0) waiting = null;
       if (isOffered && open.length === 0) {
         isOffered = false;
         emit({ type: "offer", mode: "off" });
       }
-      if (!isOffered && known.length > 0 && !known.some(holdsMore)) {
+      if (!isOffered && known.length > 0 && !isWaiting(known, nowMs)) {
         isOffered = true;
+        waiting = null;
         emit({ type: "offer", mode: "on" });
       }
     },

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { VECTOR_ENTRIES_PER_PEER_MAX } from "../protocol/limits.ts";
+import { NEW_AUTHORS_CLAIMED_MAX, VECTOR_ENTRIES_PER_PEER_MAX } from "../protocol/limits.ts";
 import type { VectorMessage } from "../protocol/messages.ts";
 import {
   type AuthorStream,
@@ -20,7 +20,7 @@ import {
   missingVersions,
   type VersionRange,
 } from "../protocol/version-vector.ts";
-import { createDigestedVector, type DigestedVector } from "./digest.ts";
+import { chainsOf, createDigestedVector, type DigestedVector } from "./digest.ts";
 
 /** How one author's stream differs. Counts are of versions. */
 interface Difference {
@@ -33,7 +33,10 @@ interface Difference {
 export interface PeerView {
   /** False until the peer's first vector, or a digest equal to ours. */
   readonly known: () => boolean;
-  readonly claim: (message: VectorMessage) => void;
+  /** @returns how many entries had to be looked at for it */
+  readonly claim: (message: VectorMessage) => number;
+  /** Not all of its claims fitted: what its digest says of them is unknown. */
+  readonly isPartial: () => boolean;
   /** The peer's digest is ours: it holds exactly what we hold. */
   readonly claimEqual: () => void;
   /** Call after `ours` changed under these keys. */
@@ -41,7 +44,9 @@ export interface PeerView {
   /** Of what the peer claims; costs one hash over it after a change. */
   readonly digest: () => string;
   /** Streams of which the peer claims something we lack. Those asked about last come last. */
-  readonly lacking: () => Iterable<AuthorStream>;
+  readonly lacking: () => ReadonlySet<AuthorStream>;
+  /** Of these, the chains of one author. */
+  readonly lackingOf: (key: AuthorStream) => readonly AuthorStream[];
   /** Runs of this range were taken: what was asked for again is there. */
   readonly gained: (range: ChangesetRange) => void;
   /** A run of this range follows nothing we hold. @returns whether to ask from further back */
@@ -56,16 +61,10 @@ export interface PeerView {
   readonly totals: () => { readonly weLack: number; readonly itLacks: number };
   /** Nothing is known to differ. */
   readonly same: () => boolean;
-  readonly forks: () => readonly AuthorStream[];
+  readonly forks: () => ReadonlySet<AuthorStream>;
 }
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
-
-/** Keys of all chains of the author. */
-const chainsOf = (vector: DigestedVector, key: AuthorStream): readonly AuthorStream[] => {
-  const main = mainOf(key);
-  return [main, ...(vector.branches.get(main) ?? [])];
-};
 
 export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
@@ -74,6 +73,9 @@ export function createPeerView(ours: DigestedVector): PeerView {
   const forks = new Set<AuthorStream>();
   /** From which version on versions are asked for whether we hold them or not. */
   const again = new Map<AuthorStream, { readonly first: number; readonly step: number }>();
+  /** Claimed chains of which we hold nothing. */
+  const news = new Set<AuthorStream>();
+  let isPartial = false;
   let known = false;
   let weLack = 0;
   let itLacks = 0;
@@ -157,55 +159,83 @@ export function createPeerView(ours: DigestedVector): PeerView {
     if (before === undefined || before.first > first) again.set(key, { first, step: 1 });
   }
 
-  function claim({ part, entries }: VectorMessage): void {
+  function claim({ part, entries }: VectorMessage): number {
+    let looked = entries.length;
     known = true;
     if (part === "first") {
+      looked += theirs.entries.size + ours.entries.size;
       const before = [...theirs.entries.keys()];
       theirs.replace([]);
+      news.clear();
+      isPartial = false;
       for (const key of before) compare(key);
       for (const key of ours.entries.keys()) compare(key);
     }
     const keys: AuthorStream[] = [];
     for (const entry of entries) {
       const key = authorStream(entry);
-      const room = theirs.entries.size < VECTOR_ENTRIES_PER_PEER_MAX;
-      if (!room && !theirs.entries.has(key)) continue;
+      if (!hasRoom(key)) {
+        isPartial = true;
+        continue;
+      }
       theirs.set(key, entry);
       keys.push(key);
     }
     // Branches tell about the chains beside them: only when all are there.
     suspect(keys);
-    compareAll(keys);
+    return looked + compareAll(keys);
   }
 
-  /** With all chains of authors that have branches: once each, however many of them changed. */
-  function compareAll(keys: Iterable<AuthorStream>): void {
+  /** Whatever anybody claims, it costs us little more than what we hold. */
+  function hasRoom(key: AuthorStream): boolean {
+    if (theirs.entries.has(key)) return true;
+    if (theirs.entries.size >= VECTOR_ENTRIES_PER_PEER_MAX) return false;
+    if (ours.entries.has(key)) return true;
+    if (news.size >= NEW_AUTHORS_CLAIMED_MAX) return false;
+    news.add(key);
+    return true;
+  }
+
+  /**
+   * With all chains of authors that have branches: once each, however many of them changed.
+   * @returns how many
+   */
+  function compareAll(keys: Iterable<AuthorStream>): number {
     const mains = new Set<AuthorStream>();
+    let count = 0;
     for (const key of keys) {
+      count += 1;
       if (isForked(key)) mains.add(mainOf(key));
       else compare(key);
     }
     for (const main of mains) {
-      for (const each of new Set([...chainsOf(ours, main), ...chainsOf(theirs, main)]))
-        compare(each);
+      const all = new Set([...chainsOf(ours, main), ...chainsOf(theirs, main)]);
+      count += all.size;
+      for (const each of all) compare(each);
     }
+    return count;
   }
 
   return {
     known: () => known,
     claim,
+    isPartial: () => isPartial,
     claimEqual: () => {
       known = true;
+      isPartial = false;
+      news.clear();
       if (differences.size === 0 && theirs.entries.size === ours.entries.size) return;
       theirs.replace(ours.entries);
       again.clear();
       for (const key of differences.keys()) compare(key);
     },
     oursChanged: (keys) => {
+      for (const key of keys) news.delete(key);
       if (known) compareAll(keys);
     },
     digest: theirs.digest,
     lacking: () => lacking,
+    lackingOf: (key) => chainsOf(theirs, key).filter((each) => lacking.has(each)),
     askedAbout: (key) => {
       if (lacking.delete(key)) lacking.add(key);
     },
@@ -238,6 +268,6 @@ export function createPeerView(ours: DigestedVector): PeerView {
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),
     same: () => known && differences.size === 0,
-    forks: () => [...forks],
+    forks: () => forks,
   };
 }

@@ -16,6 +16,8 @@ const BLAMED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   "ERR_SIGNATURE_INVALID",
   "ERR_WRONG_MESH",
   "ERR_UNASKED",
+  "ERR_HELLO_MISSING",
+  "ERR_CLAIM_FALSE",
 ]);
 
 export const isBlamed = (code: MeshErrorCode): boolean => BLAMED.has(code);

@@ -22,11 +22,17 @@ import type { Effect, Emit, ReplicationEvent } from "./effect.ts";
 import { createIntake } from "./intake.ts";
 import { createLeases } from "./leases.ts";
 import { createLink, type Identity, type Link, type LinkContext } from "./link.ts";
+import { createNewcomers } from "./newcomers.ts";
 import { createOwnLog } from "./own-log.ts";
+import type { PeerView } from "./peer-view.ts";
+import { createRecent } from "./recent.ts";
 import { createRefusals } from "./refusals.ts";
 
 /** Peers whose digest is checked in one round. */
 const ROUND_PEERS_MAX = 16;
+/** A status costs no more than this, whatever peers claim. */
+const CLAIMS_COUNTED_MAX = 8_192;
+const FORKS_SHOWN_MAX = 256;
 
 export interface ReplicationOptions extends Identity {
   /** What the store holds. */
@@ -83,21 +89,27 @@ export function createReplication(options: ReplicationOptions): Replication {
   const leases = createLeases();
   const intake = createIntake(emit);
   const refusals = createRefusals(emit);
-  const ownLog = createOwnLog(site, emit);
+  const ownLog = createOwnLog(site, ours, emit);
+  const newcomers = createNewcomers(ours.entries);
+  const recent = createRecent(ours.entries);
   let lastHolder = 0;
+  let turn = 0;
   const context: LinkContext = {
     identity: { mesh, site, role, name },
     ours,
     leases,
     intake,
     refusals,
+    newcomers,
     nextHolder: () => (lastHolder += 1),
     emit,
     mayAsk: (key, hasFailed) => ownLog.isOffered() || (ownLog.isOwn(key) && !hasFailed),
+    isRestoring: (key) => !ownLog.isOffered() && ownLog.isOwn(key),
     neighbours: () => openLinks().map(({ peer }) => peer),
   };
   const broadcasting = createBroadcasting({
     ...context,
+    recent,
     lookAt: (peer) => links.get(peer)?.check(),
   });
   let nextRoundMs: number | null = null;
@@ -122,7 +134,7 @@ export function createReplication(options: ReplicationOptions): Replication {
     switch (event.type) {
       case "peerUp":
         links.get(event.peer)?.close();
-        links.set(event.peer, createLink(event.peer, context));
+        links.set(event.peer, createLink(event.peer, context, nowMs));
         return;
       case "peerDown":
         links.get(event.peer)?.close();
@@ -135,7 +147,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       case "changed":
         return changed(event.entries, event.broadcasts, nowMs);
       case "read":
-        return links.get(event.peer)?.read(event.runs, event.next);
+        return links.get(event.peer)?.read(event.runs, event.next, nowMs);
       case "ingested":
         return intake.ingested(event.ticket, event.outcomes, nowMs);
       case "broadcastReceived":
@@ -154,7 +166,13 @@ export function createReplication(options: ReplicationOptions): Replication {
   ): void {
     for (const bytes of broadcasts) emit({ type: "broadcast", bytes });
     const keys = entries.map(authorStream);
-    for (const entry of entries) ours.set(authorStream(entry), entry);
+    const linked = new Set(openLinks().flatMap(({ site: at }) => at() ?? []));
+    for (const entry of entries) {
+      const key = authorStream(entry);
+      newcomers.arrived(key, linked, nowMs);
+      recent.changing(key, nowMs);
+      ours.set(key, entry);
+    }
     const isOnItsWay = broadcasts.length > 0 || broadcasting.isLive(nowMs);
     const urgency = isOnItsWay ? "soon" : "now";
     for (const link of links.values()) link.changed(keys, urgency, nowMs);
@@ -170,9 +188,16 @@ export function createReplication(options: ReplicationOptions): Replication {
     broadcasting.expire(nowMs);
     leases.lapse(nowMs);
     round(nowMs);
-    ownLog.pump(links.values());
-    for (const link of links.values()) link.pump(nowMs);
+    ownLog.pump(links.values(), nowMs);
+    for (const link of inTurn()) link.pump(nowMs);
     askForWake(nowMs);
+  }
+
+  /** Another one is the first each time: of what there is little of, everybody gets some. */
+  function inTurn(): readonly Link[] {
+    const all = [...links.values()];
+    turn = (turn + 1) % Math.max(1, all.length);
+    return [...all.slice(turn), ...all.slice(0, turn)];
   }
 
   function round(nowMs: number): void {
@@ -190,7 +215,12 @@ export function createReplication(options: ReplicationOptions): Replication {
   }
 
   function askForWake(nowMs: number): void {
-    const due = [nextRoundMs, broadcasting.dueMs(), ...[...links.values()].map((l) => l.dueMs())];
+    const due = [
+      nextRoundMs,
+      broadcasting.dueMs(),
+      ownLog.dueMs(),
+      ...[...links.values()].map((link) => link.dueMs()),
+    ];
     const times = due.filter((time) => time !== null);
     if (times.length === 0) return;
     const atMs = Math.max(nowMs, Math.min(...times));
@@ -200,19 +230,16 @@ export function createReplication(options: ReplicationOptions): Replication {
   }
 
   function status(): ReplicationStatus {
-    const missingByKey = new Map<AuthorStream, number>();
+    const views = [...links.values()].map(({ view }) => view);
     const forked = new Set<AuthorStream>();
-    for (const { view } of links.values()) {
-      for (const key of view.lacking()) {
-        missingByKey.set(key, Math.max(missingByKey.get(key) ?? 0, view.lacks(key)));
-      }
-      for (const key of view.forks()) forked.add(key);
+    for (const view of views) {
+      for (const key of view.forks()) if (forked.size < FORKS_SHOWN_MAX) forked.add(key);
     }
     return {
       digest: ours.digest(),
       offered: ownLog.isOffered(),
       peers: [...links.values()].map(peerStatus),
-      missing: [...missingByKey.values()].reduce((sum, count) => sum + count, 0),
+      missing: missingOf(views),
       forks: [...forked].map((key) => ({
         site: streamOf(key).site,
         version: ours.entries.get(key)?.head ?? 0,
@@ -224,6 +251,22 @@ export function createReplication(options: ReplicationOptions): Replication {
   }
 
   return { handle, status, intakeBytes: intake.bytes };
+}
+
+/**
+ * Of several claims on one author the largest counts. Where claims are too many to be looked at for
+ * each status, the largest claim of one peer.
+ */
+function missingOf(views: readonly PeerView[]): number {
+  const claims = views.reduce((sum, view) => sum + view.lacking().size, 0);
+  if (claims > CLAIMS_COUNTED_MAX) return Math.max(...views.map((view) => view.totals().weLack));
+  const missingByKey = new Map<AuthorStream, number>();
+  for (const view of views) {
+    for (const key of view.lacking()) {
+      missingByKey.set(key, Math.max(missingByKey.get(key) ?? 0, view.lacks(key)));
+    }
+  }
+  return [...missingByKey.values()].reduce((sum, count) => sum + count, 0);
 }
 
 function peerStatus(link: Link): ReplicationPeer {

@@ -141,7 +141,7 @@ export function createWants(options: WantsOptions): Wants {
     for (const key of view.lacking()) {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
-      if (!filter(key) || backedOff(key, nowMs)) continue;
+      if (backedOff(key, nowMs) || !filter(key)) continue;
       const free = leases.free(key, view.missing(key));
       const room = Math.min(RANGES_PER_STREAM_MAX, WANT_RANGES_MAX - ranges.length);
       for (const range of free.slice(0, room)) ranges.push({ ...streamOf(key), ...range });

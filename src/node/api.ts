@@ -49,6 +49,10 @@ export interface OpenMeshOptions {
 
 export interface Mesh extends Streams, Bundles {
   readonly db: MeshDatabase;
+  /**
+   * Of the key in use. When this profile turns out to exist twice it takes a new key by itself:
+   * `status().newKeys` tells, and the ids are others from then on.
+   */
   readonly siteId: SiteId;
   readonly peerId: PeerId;
   readonly publicKey: PublicKey;
@@ -117,6 +121,16 @@ export interface MeshStatus {
     readonly siteId: SiteId;
     readonly version: number;
     readonly headers: readonly HeaderHash[];
+  }[];
+  /**
+   * Keys this device took by itself, oldest first, each since a copy of its profile wrote with the
+   * key it had: what that one signed stays, under its site id.
+   */
+  readonly newKeys: readonly {
+    readonly formerSiteId: SiteId;
+    readonly siteId: SiteId;
+    /** Milliseconds since 1970, by this device's clock. */
+    readonly takenMs: number;
   }[];
   /** Plain sentences, most important first. */
   readonly notices: readonly string[];

@@ -2,9 +2,11 @@
  * At most one frame stream per peer, over a direct connection, opened again when its connection
  * dies while another lives.
  *
- * The smaller peer id opens, and only when it believes it has none; so for the other side the
- * newest stream is always the right one. Two connections opened at once, one replacing another, or
- * an end that only one side noticed all settle without negotiation.
+ * The smaller peer id opens, when it believes it has none, or none over the newest connection; so for
+ * the other side the newest stream is always the right one. Two connections opened at once, one
+ * replacing another, or an end that only one side noticed all settle without negotiation. Two copies
+ * of one device, under one peer id, take turns of some seconds: time enough to hear of one another
+ * through the log and to take keys of their own.
  *
  * A link is one session: from `up` to `down` no frame is lost or reordered. Frames under way when
  * a stream ends are gone, which is why its end is always reported, however soon it is reopened.
@@ -16,6 +18,7 @@ import type { Connection, Libp2p, Stream } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
+import { IDLE_CONNECTION_MS } from "../protocol/limits.ts";
 import type { Clock, LinkKind, NetworkPeer } from "../seams.ts";
 import { createFrameStream, type FrameStream, type FrameStreamEnd } from "./frame-stream.ts";
 import { isDirect, linkKindOf } from "./link-kind.ts";
@@ -30,6 +33,8 @@ const ORPHAN_MS = 3_000;
 /** Between tries to open a stream that the other side refused or broke. */
 const REOPEN_FIRST_MS = 500;
 const REOPEN_MAX_MS = 30_000;
+/** A stream that lasted less counts as broken: somebody else with our peer id may be opening too. */
+const SHORT_MS = 3_000;
 
 export interface FrameLinksOptions {
   readonly libp2p: Libp2p;
@@ -45,6 +50,7 @@ interface FrameLink {
   readonly frames: FrameStream;
   readonly connection: Connection;
   readonly kind: LinkKind;
+  readonly sinceMs: number;
 }
 
 export interface FrameLinks {
@@ -69,6 +75,8 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
   const opening = new Set<PeerId>();
   const retries = new Map<PeerId, Retry>();
   const orphans = new Map<Connection, number>();
+  /** Connections to peers without a link, and since when. */
+  let idle: ReadonlyMap<Connection, number> = new Map();
   const stopping = new AbortController();
 
   function adopt(stream: Stream, connection: Connection): void {
@@ -81,12 +89,13 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
       onEnd: (end) => onEnd(peer, frames, connection, end),
     });
     const kind = linkKindOf(connection.remoteAddr);
-    links.set(peer, { frames, connection, kind });
+    links.set(peer, { frames, connection, kind, sinceMs: clock.nowMs() });
     onUp({ id: peer, link: kind }, connection);
   }
 
   function onEnd(peer: PeerId, frames: FrameStream, connection: Connection, end: FrameStreamEnd) {
-    if (links.get(peer)?.frames !== frames) return;
+    const link = links.get(peer);
+    if (link?.frames !== frames) return;
     links.delete(peer);
     onDown(peer);
     switch (end.type) {
@@ -99,6 +108,8 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
         break;
       case "closed":
         orphans.set(connection, clock.nowMs());
+        if (clock.nowMs() - link.sinceMs < SHORT_MS) backOff(peer);
+        else retries.delete(peer);
     }
     open();
   }
@@ -116,7 +127,6 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
       const signal = AbortSignal.any([stopping.signal, timeout]);
       const stream = await connection.newStream(SYNC_PROTOCOL, { signal });
       if (stopping.signal.aborted) return stream.abort(new Error("stopped"));
-      retries.delete(peer);
       adopt(stream, connection);
     } catch {
       // Refused, not spoken, or the connection died: the next round tries what is there then.
@@ -135,13 +145,34 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
     }
   }
 
+  /** Over that connection, or since too short a time to move there. */
+  function isCarrying(peer: PeerId, connection: Connection, nowMs: number): boolean {
+    const link = links.get(peer);
+    if (link === undefined) return false;
+    return link.connection === connection || nowMs - link.sinceMs < SHORT_MS;
+  }
+
+  /** Who connects and opens no stream takes the place of somebody else. */
+  function abortIdle(nowMs: number): void {
+    const connections = newestFirst(libp2p.getConnections());
+    const waiting = connections.filter(({ remotePeer }) => !links.has(remotePeer.toString()));
+    idle = new Map(waiting.map((each) => [each, idle.get(each) ?? nowMs]));
+    for (const [connection, sinceMs] of idle) {
+      if (nowMs - sinceMs >= IDLE_CONNECTION_MS) connection.abort(new Error("no stream"));
+    }
+  }
+
   function open(): void {
     if (stopping.signal.aborted) return;
     const nowMs = clock.nowMs();
     abortOrphans(nowMs);
+    abortIdle(nowMs);
+    const seen = new Set<PeerId>();
     for (const connection of newestFirst(libp2p.getConnections())) {
       const peer = connection.remotePeer.toString();
-      const isOurs = self < peer && !links.has(peer) && !opening.has(peer);
+      if (seen.has(peer)) continue;
+      seen.add(peer);
+      const isOurs = self < peer && !opening.has(peer) && !isCarrying(peer, connection, nowMs);
       if (isOurs && (retries.get(peer)?.afterMs ?? 0) <= nowMs) void openTo(peer, connection);
     }
     for (const [peer, { afterMs }] of retries) {

@@ -162,7 +162,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     libp2p.getConnections(peerIdFromString(peer));
 
   function penalise(peer: PeerId, code: MeshErrorCode): void {
-    const untilMs = standing.strike(peer, clock.nowMs());
+    const untilMs = standing.strike(peer, code, clock.nowMs());
     if (untilMs === null) return;
     keeper.handle({ type: "banned", peer, untilMs });
     for (const connection of connectionsTo(peer)) {

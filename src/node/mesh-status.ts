@@ -61,12 +61,14 @@ export function meshStatus(sources: StatusSources): MeshStatus {
       linked.length > 0 && linked.every(({ sameDigest }) => sameDigest) && held + parked === 0,
     refusals,
     forks,
+    newKeys: counts.formerKeys,
     notices: notices(sources, {
       linkedPeers: linked.length,
       relayedPeers: peers.filter(({ link }) => link === "relayed").length,
       parked: parkedNotices(waiting, authors),
       refusals: refusals.length,
       forks: counts.forks.length,
+      newKey: counts.formerKeys.at(-1) ?? null,
     }),
   };
 }
@@ -155,6 +157,7 @@ interface Noticed {
   readonly parked: readonly string[];
   readonly refusals: number;
   readonly forks: number;
+  readonly newKey: MeshStatus["newKeys"][number] | null;
 }
 
 /** Sentences about newer schemas: those that most authors vouch for. */
@@ -186,10 +189,11 @@ function newerSchemaNotice(
 
 function notices(
   { meshId, online, storage, replication }: StatusSources,
-  { linkedPeers, relayedPeers, parked, refusals, forks }: Noticed,
+  { linkedPeers, relayedPeers, parked, refusals, forks, newKey }: Noticed,
 ): string[] {
   const sentences = [...parked];
-  if (forks > 0) sentences.push("One key was used on two devices; see forks.");
+  if (newKey !== null) sentences.push(copied(newKey));
+  else if (forks > 0) sentences.push("One key was used on two devices; see forks.");
   if (!storage.durable) sentences.push("Data is kept in memory only and ends with this page.");
   if (meshId === null) sentences.push("Not part of a mesh yet: invite somebody, or join.");
   else if (!online) sentences.push("Offline: changes are kept here and sent when back online.");
@@ -203,6 +207,13 @@ function notices(
   if (refusals > 0) sentences.push("Something was refused; see refusals.");
   return sentences;
 }
+
+const copied = ({ formerSiteId, siteId, takenMs }: MeshStatus["newKeys"][number]): string =>
+  `This profile exists twice: a copy of it wrote too. Since ${dayOf(takenMs)} this device writes as ${siteId.slice(0, 12)}… instead of ${formerSiteId.slice(0, 12)}…; nothing was lost.`;
+
+/** A device's clock may say anything. */
+const dayOf = (ms: number): string =>
+  ms <= 8.64e15 ? new Date(ms).toISOString().slice(0, 16).replace("T", " ") : "an unknown day";
 
 /** What replication says while there is no network. */
 export const NO_NETWORK: StatusSources["replication"] = {

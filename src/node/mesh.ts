@@ -52,7 +52,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
   const report = await createMeshReport(replica, link, parts.clock, hub);
 
-  const { close: closeStreams, ...streams } = createStreams(replica, replica.keys.siteId);
+  const { close: closeStreams, ...streams } = createStreams(replica, replica.ownSites);
   let turn: Promise<void> = Promise.resolve();
   let closing: Promise<void> | null = null;
 
@@ -89,7 +89,16 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     await report.refresh();
   }
 
+  /** The peer id is made of the key: others meet this device anew. */
+  const stopKeys = replica.onNewKey(() => {
+    inTurn(async () => {
+      if (wanted === "online") await link.again();
+      await report.refresh();
+    }).catch(() => undefined);
+  });
+
   async function close(): Promise<void> {
+    stopKeys();
     closeStreams();
     await link.close();
     report.stop();
@@ -109,9 +118,15 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   return {
     ...streams,
     db: replica.db,
-    siteId: replica.keys.siteId,
-    peerId: peerIdOfPublicKey(replica.keys.publicKey),
-    publicKey: replica.keys.publicKey,
+    get siteId() {
+      return replica.keys.siteId;
+    },
+    get peerId() {
+      return peerIdOfPublicKey(replica.keys.publicKey);
+    },
+    get publicKey() {
+      return replica.keys.publicKey;
+    },
     status: report.now,
     onStatus: report.subscribe,
     events: replica.events,

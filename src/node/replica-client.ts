@@ -17,6 +17,7 @@ import type {
   CallId,
   RemoteReplicaHost,
   ReplicaHost,
+  ReplicaIdentity,
   ReplicaRequest,
   TransactionHost,
 } from "./replica-host.ts";
@@ -35,14 +36,27 @@ export async function openReplicaInWorker(
   try {
     const opened = await Promise.race([host.open(request), died]);
     const listeners = new Set<(change: ReplicaChange) => void>();
+    const keyListeners = new Set<() => void>();
+    let identity: ReplicaIdentity = opened;
     await host.subscribe(
       proxy(async (change: ReplicaChange) => {
         for (const listener of listeners) listener(change);
       }),
+      proxy(async (taken: ReplicaIdentity) => {
+        identity = taken;
+        for (const listener of keyListeners) listener();
+      }),
     );
     let binding: MeshBinding | null = opened.binding;
     return {
-      keys: opened.keys,
+      get keys() {
+        return identity.keys;
+      },
+      ownSites: () => identity.ownSites,
+      onNewKey: (listener) => {
+        keyListeners.add(listener);
+        return () => keyListeners.delete(listener);
+      },
       storage: opened.storage,
       db: databaseOver(host),
       binding: () => binding,
@@ -68,6 +82,7 @@ export async function openReplicaInWorker(
       rebuild: () => host.rebuild(),
       close: async () => {
         listeners.clear();
+        keyListeners.clear();
         closed = true;
         await remote.close();
         remote[releaseProxy]();

@@ -12,7 +12,7 @@ import type { MeshBinding } from "../db/replica-database.ts";
 import type { Schema } from "../db/schema.ts";
 import type { SqlRunner } from "../db/sql-runner.ts";
 import type { StorageKind } from "../db/storage.ts";
-import type { MeshId } from "../protocol/ids.ts";
+import type { MeshId, SiteId } from "../protocol/ids.ts";
 import type { VectorEntry } from "../protocol/version-vector.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
 import type { IngestItem, IngestOutcome, ReplicaChange, StreamStore } from "../seams.ts";
@@ -25,8 +25,13 @@ export interface ReplicaRequest {
   readonly storage: "auto" | "opfs" | "indexeddb" | "memory";
 }
 
-interface ReplicaOpened {
+/** Whose replica it is; told again with every new key. */
+export interface ReplicaIdentity {
   readonly keys: KeyPair;
+  readonly ownSites: readonly SiteId[];
+}
+
+interface ReplicaOpened extends ReplicaIdentity {
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly binding: MeshBinding | null;
 }
@@ -78,7 +83,10 @@ export interface ReplicaHost {
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
-  readonly subscribe: (listener: Callback<[change: ReplicaChange]>) => void;
+  readonly subscribe: (
+    listener: Callback<[change: ReplicaChange]>,
+    onNewKey: Callback<[identity: ReplicaIdentity]>,
+  ) => void;
   readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
   readonly report: () => Promise<ReplicaReport>;
   readonly stateHash: () => Promise<string>;
@@ -118,7 +126,8 @@ export function createReplicaHost(
   return {
     open: async (request) => {
       replica = await openReplica(request);
-      return { keys: replica.keys, storage: replica.storage, binding: replica.binding() };
+      const { storage, binding } = replica;
+      return { ...identityOf(replica), storage, binding: binding() };
     },
     exec: (call, sql, params) =>
       abortable(call, (signal) => opened().db.exec(sql, params, { signal })),
@@ -165,8 +174,9 @@ export function createReplicaHost(
     offer: (mode) => opened().offer(mode),
     peerPosition: (name) => opened().peerPosition(name),
     keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),
-    subscribe: (listener) => {
+    subscribe: (listener, onNewKey) => {
       opened().onChange(({ entries, broadcasts }) => void listener({ entries, broadcasts }));
+      opened().onNewKey(() => void onNewKey(identityOf(opened())));
     },
     bindMesh: (id, invite) => opened().bindMesh(id, invite),
     report: () => opened().report(),
@@ -179,6 +189,11 @@ export function createReplicaHost(
     },
   };
 }
+
+const identityOf = ({ keys, ownSites }: Replica): ReplicaIdentity => ({
+  keys,
+  ownSites: ownSites(),
+});
 
 /** Becomes a `Remote` on its way: comlink's types speak of the other side only. */
 const transactionHost = (tx: SqlRunner): Remote<TransactionHost> =>

@@ -17,7 +17,7 @@ import {
 import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import type { Storage, StorageKind } from "../db/storage.ts";
-import type { MeshId } from "../protocol/ids.ts";
+import type { MeshId, SiteId } from "../protocol/ids.ts";
 import type { Clock, Random, StreamStore } from "../seams.ts";
 import { type Ed25519, SECRET_KEY_BYTES } from "../signing/ed25519.ts";
 import { createKeyPair, type KeyPair } from "../signing/keys.ts";
@@ -31,7 +31,12 @@ export interface ReplicaReport {
 }
 
 export interface Replica extends StreamStore {
+  /** Of the key in use: others after {@link Replica.onNewKey}. */
   readonly keys: KeyPair;
+  /** As {@link ReplicaDatabase.onNewKey}. */
+  readonly onNewKey: (listener: () => void) => () => void;
+  /** As {@link ReplicaDatabase.ownSites}. */
+  readonly ownSites: () => readonly SiteId[];
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly db: MeshDatabase;
   readonly binding: () => MeshBinding | null;
@@ -55,34 +60,43 @@ export interface ReplicaOptions {
   readonly random: Random;
 }
 
-/** Makes a key pair for a new file; afterwards the file's own is used. @throws what the database throws */
+/**
+ * Makes a key pair for a new file, and for one of which a copy wrote; else the file's own is used.
+ * @throws what the database throws
+ */
 export async function openReplica(options: ReplicaOptions): Promise<Replica> {
   const { storage, wasm, schema, ed25519, clock, random } = options;
-  let keys: KeyPair | null = null;
+  const keysBySite = new Map<SiteId, KeyPair>();
   const database = await openReplicaDatabase({
     storage,
     wasm,
     schema,
     clock,
     identity: async (stored) => {
-      keys = await createKeyPair(ed25519, stored ?? random.bytes(SECRET_KEY_BYTES));
+      const keys = await createKeyPair(ed25519, stored ?? random.bytes(SECRET_KEY_BYTES));
+      keysBySite.set(keys.siteId, keys);
       return { secret: keys.secretKey, signer: createSigner(ed25519, keys) };
     },
   });
-  if (keys === null) throw new RangeError("the database asked for no identity");
-  return createReplica(database, keys, ed25519, storage);
+  return createReplica(database, keysBySite, ed25519, storage);
 }
 
 function createReplica(
   database: ReplicaDatabase,
-  keys: KeyPair,
+  keysBySite: ReadonlyMap<SiteId, KeyPair>,
   ed25519: Ed25519,
   { kind, durable }: Storage,
 ): Replica {
   const queue = createIngestQueue({ database, ed25519 });
   const { exec, query, execMany, transaction, watch } = database;
   return {
-    keys,
+    get keys() {
+      const keys = keysBySite.get(database.signer.siteId);
+      if (keys === undefined) throw new RangeError("the database asked for no identity");
+      return keys;
+    },
+    onNewKey: database.onNewKey,
+    ownSites: database.ownSites,
     storage: { kind, durable },
     db: { exec, query, execMany, transaction, watch },
     binding: database.mesh,

@@ -16,6 +16,8 @@ export const ERROR_REMEDIES = {
   ERR_UNKNOWN_PREDECESSOR: "An earlier changeset has not arrived yet; it will be fetched.",
   ERR_FORK: "One key signed two different contents under one version; see status().forks.",
   ERR_UNASKED: "A peer sent something nobody asked it for; it was ignored.",
+  ERR_HELLO_MISSING: "A device connected and did not say who it is; it was dropped.",
+  ERR_CLAIM_FALSE: "A device contradicts itself about what it holds; it was dropped.",
   ERR_BUSY: "The queue is full; the sender will be asked again.",
   ERR_INVITE_INVALID: "Copy the whole join link again.",
   ERR_REQUEST_INVALID: "Somebody sent the hub's web server a malformed request; it was refused.",

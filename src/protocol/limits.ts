@@ -75,6 +75,12 @@ export const INGEST_BYTES_MAX: number = 2 * RUN_BYTES_MAX;
 export const BEYOND_CHANGESETS_MAX = 8_192;
 /** Authors one replica keeps a log of. */
 export const AUTHORS_MAX = 65_536;
+/** Authors unknown here that one peer may claim to know of; the rest of its claim waits. */
+export const NEW_AUTHORS_CLAIMED_MAX = 4_096;
+/** New authors taken at once from hearsay, and as many who come themselves; then one in 6 s each. */
+export const NEW_AUTHORS_BURST = 4_096;
+/** Filling AUTHORS_MAX takes four days, so that people can notice. */
+export const NEW_AUTHOR_MS = 6_000;
 
 // ── Links ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -90,6 +96,19 @@ export const FRAME_TIMEOUT_MS = 30_000;
 export const BROADCAST_PENDING_MAX = 256;
 /** gossipsub's queue towards one peer; beyond it the stream is reset and opened again. */
 export const BROADCAST_QUEUE_BYTES_MAX: number = 2 * 1024 * 1024;
+/** Who has not said hello this long after it was linked is dropped. */
+export const HELLO_TIMEOUT_MS = 30_000;
+/** Connections without a stream are closed after this long: the place is somebody else's. */
+export const IDLE_CONNECTION_MS = 30_000;
+/** What one peer may tell us unasked, in units of `gossip/allowance.ts`; and as many every second. */
+export const TALK_BURST = 4_096;
+export const TALK_PER_SECOND = 128;
+/** Digests in a row that contradict the peer's own vector: an honest one has none. */
+export const CONTRADICTIONS_MAX = 8;
+/** Read for one peer a second time: this much, and twice what it got for the first time. */
+export const REPEATS_BYTES: number = 8 * 1024 * 1024;
+/** Beyond that it gets one read (64 KiB) in so long. */
+export const REPEAT_MS = 1_000;
 /** Bad frames forgiven before a peer is dropped. One is forgiven every minute. */
 export const STRIKES_MAX = 8;
 /** Peers whose bad frames are remembered. */

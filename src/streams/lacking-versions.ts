@@ -44,12 +44,13 @@ export async function lackingVersions(sending: Sending): Promise<LackingVersions
   here.delete(mainStream(own));
   const entriesOfOwn = [...others.filter((entry) => authorStream(entry) !== ownKey), own];
   const excluded = new Set(options.excludeSites);
+  const ownSites = ends.ownSites();
   const authors: ChangesetRange[][] = [];
   for (const entries of [entriesOfOwn, ...here.values()]) {
     const ranges: ChangesetRange[] = [];
     for (const entry of entries.sort((a, b) => a.floor - b.floor)) {
       const { site, stream, branch } = entry;
-      if (excluded.has(site) || (options.localOnly === true && site !== ends.self)) continue;
+      if (excluded.has(site) || (options.localOnly === true && !ownSites.includes(site))) continue;
       // Reading releases what nobody has yet. Somebody who holds more of our own log than we do has
       // to give it back first: our storage was rewound, and we would sign two contents under one
       // version.
@@ -81,6 +82,7 @@ async function knownVersions(
   { ends, position, sent }: Sending,
   here: ReadonlyMap<AuthorStream, readonly VectorEntry[]>,
 ): Promise<KnownVersions> {
+  const [self] = ends.ownSites();
   const claimed = position.claimed();
   const forked = new Set<AuthorStream>();
   for (const entry of [...[...here.values()].flat(), ...claimed]) {
@@ -96,7 +98,7 @@ async function knownVersions(
   };
   const asked: VectorEntry[] = [];
   for (const claim of claimed) {
-    if (claim.site === ends.self || isUnclear(claim)) asked.push(claim);
+    if (claim.site === self || isUnclear(claim)) asked.push(claim);
     else known.addEntry(claim);
   }
   const { held, own, isOwnAhead } = await ends.store.judge(asked, sent.heads(forked));

@@ -108,7 +108,8 @@ export interface Bundles {
 /** What the streams of one mesh share. */
 export interface StreamEnds {
   readonly store: StreamStore;
-  readonly self: SiteId;
+  /** Of the replica's key, then of those it had before: it may take a new one at any time. */
+  readonly ownSites: () => readonly SiteId[];
   readonly positions: PeerPositions;
   /** Fires when the mesh closes. */
   readonly closed: AbortSignal;
@@ -116,11 +117,11 @@ export interface StreamEnds {
 
 export function createStreams(
   store: StreamStore,
-  self: SiteId,
+  ownSites: () => readonly SiteId[],
 ): Streams & Bundles & { readonly close: () => void } {
   const closing = new AbortController();
   const positions = createPeerPositions(store);
-  const ends: StreamEnds = { store, self, positions, closed: closing.signal };
+  const ends: StreamEnds = { store, ownSites, positions, closed: closing.signal };
   const streams: Streams = {
     outboundStream: (options = {}) => createOutboundStream(ends, options),
     inboundStream: (options = {}) => createInboundStream(ends, options),

@@ -9,7 +9,8 @@ import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
 import { openReplica } from "../node/replica.ts";
-import type { PeerId } from "../protocol/ids.ts";
+import type { PeerId, SiteId } from "../protocol/ids.ts";
+import type { MeshStatus } from "../node/api.ts";
 import type { Clock, Random, ReplicaStore } from "../seams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createLedger, keepLedger, type Ledger, rootInMessage } from "./acknowledged.ts";
@@ -31,6 +32,10 @@ export type Write = (db: MeshDatabase, random: Random, context: WriteContext) =>
 
 /** A device's replica without the device: nothing of this is a step of its life, but disk writes. */
 export interface RunningReplica extends ReplicaStore {
+  /** Of the key in use. */
+  readonly site: () => SiteId;
+  /** Proven ones, as `MeshStatus.forks` tells them. */
+  readonly forks: () => Promise<MeshStatus["forks"]>;
   readonly stateHash: () => Promise<string>;
   /** Makes the tables again from the log, and switches to them. */
   readonly rebuild: () => Promise<void>;
@@ -40,8 +45,9 @@ export interface RunningReplica extends ReplicaStore {
 export interface DatabaseParts {
   readonly disk: SimulatedDisk;
   readonly ledger: Ledger;
-  /** The release of the app it runs from its next start on: an index of `schemas`. */
+  /** The release of the app it runs from its next start on, an index of `schemas`: never an older one. */
   readonly install: (release: number) => void;
+  readonly release: () => number;
   /** The schema it runs, or ran last. */
   readonly schema: () => Schema;
   /** Of the life it leads now; null before the first. */
@@ -64,6 +70,8 @@ export interface DatabaseDeviceOptions {
   readonly schemas: readonly [Schema, ...Schema[]];
   readonly write: Write;
   readonly random: Random;
+  /** For when a copy of its disk writes with the same key. Left out: it keeps the key it has. */
+  readonly newSecret?: () => Uint8Array<ArrayBuffer>;
 }
 
 export async function createDatabaseDevice(
@@ -76,9 +84,11 @@ export async function createDatabaseDevice(
   let release = 0;
   let replica: RunningReplica | null = null;
   let db: MeshDatabase | null = null;
+  const secret = () => new Uint8Array(keys.secretKey);
   if (options.disk === "formatted") disk.restore(await emptyDatabase(options.identity, schemas[0]));
 
   async function open(life: Life, clock: Clock): Promise<SimReplica> {
+    const isNew = disk.copy().files.size === 0;
     const signed: string[] = [];
     const context = { device: id, release };
     const opened = await openReplica({
@@ -88,14 +98,17 @@ export async function createDatabaseDevice(
       ed25519: ed25519Of(life, signed),
       clock,
       // The key is the only thing a replica draws.
-      random: { ...random, bytes: () => new Uint8Array(keys.secretKey) },
+      random: { ...random, bytes: isNew ? secret : (options.newSecret ?? secret) },
     });
     if (opened.mesh() === null) await opened.bindMesh(SIM_MESH, SIM_INVITE);
     const app = keepLedger(opened.db, ledger, signed, life);
-    replica = opened;
+    const site = () => opened.keys.siteId;
+    replica = { ...opened, site, forks: async () => (await opened.report()).counts.forks };
     db = app;
     return {
       store: opened,
+      site,
+      onNewKey: opened.onNewKey,
       write: () => write(app, random, context),
       stateHash: opened.stateHash,
       close: opened.close,
@@ -111,8 +124,9 @@ export async function createDatabaseDevice(
       disk,
       ledger,
       install: (next) => {
-        release = next;
+        release = Math.max(release, next);
       },
+      release: () => release,
       schema: () => schemas[release] ?? schemas[0],
       replica: () => replica,
       db: () => db,

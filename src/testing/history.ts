@@ -7,6 +7,8 @@
 
 import type { MeshId } from "../protocol/ids.ts";
 import type { Random, ReplicaStore } from "../seams.ts";
+import { type ByzantinePeer, createByzantinePeer } from "./byzantine.ts";
+import { STRATEGY_NAMES, type StrategyName } from "./byzantine-strategies.ts";
 import { bytesNeeded, checkLedger, readLog } from "./checks.ts";
 import {
   type Cast,
@@ -59,6 +61,8 @@ export interface SimReport {
   readonly broadcastsAgain: number;
   /** By type byte of `protocol/messages.ts`. */
   readonly framesByType: readonly number[];
+  /** What the Byzantine peer did, if there was one; its frames, and those to it, are counted above. */
+  readonly byzantine: readonly StrategyName[];
 }
 
 /** Devices that a history is about. */
@@ -69,8 +73,11 @@ export interface Fleet {
   readonly copy: SimDevice | null;
   /** Releases of the app's schema. */
   readonly releases: number;
-  /** Throws what is wrong with devices that agree. */
-  readonly check: (alive: readonly SimNode[]) => Promise<void>;
+  /**
+   * Throws what is wrong with devices that agree.
+   * @param voidRoots of payloads that must contribute nothing, 64 hex digits each
+   */
+  readonly check: (alive: readonly SimNode[], voidRoots: ReadonlySet<string>) => Promise<void>;
 }
 
 export interface FleetOptions {
@@ -113,6 +120,12 @@ export async function createHistory(options: FleetOptions): Promise<History> {
   const copy = fleet.copy !== null && faults.has("copies") ? nodeOf(fleet.copy) : null;
   const nodes = copy === null ? originals : [...originals, copy];
   if (fleet.releases < 2) faults.delete("upgrades");
+  // A bare log cannot tell which rows count.
+  if (fleet.devices.some(({ database }) => database === null)) faults.delete("byzantine");
+  const strategies = faults.has("byzantine") ? drawStrategies(random) : [];
+  const evil = faults.has("byzantine")
+    ? await createByzantinePeer({ id: "evil", world, net, random, mesh: fleet.mesh, strategies })
+    : null;
   const stage: Stage = {
     nodes,
     pairs: topology(nodes, random),
@@ -137,9 +150,11 @@ export async function createHistory(options: FleetOptions): Promise<History> {
   async function run(): Promise<SimReport> {
     for (const node of originals) await node.start();
     planFaults(stage);
+    if (evil !== null) planHaunting(stage, evil);
     const writes = count > FEW_PEERS ? 10 + random.below(15) : 4 + random.below(16);
     planWrites(stage, writes);
     await world.runUntil(stage.untilMs, () => false);
+    evil?.stop();
     if (faults.has("weeks")) await liveApart(stage);
     await makePeace(stage);
     const alive = nodes.filter((node) => !node.isHanging());
@@ -148,8 +163,11 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     await write(alive[random.below(alive.length)] as SimNode);
     const freshMs = await agree(alive, count > FEW_PEERS ? PEACE_MS : FRESH_MS);
     await checkAlike(alive);
-    await fleet.check(alive);
-    const [penalty] = net.penalties;
+    await fleet.check(alive, evil?.voidRoots ?? new Set());
+    // Who hangs or hears nothing says no hello; a real link is dead by then.
+    const penalty = net.penalties.find(
+      ({ peer, code }) => peer !== evil?.id && code !== "ERR_HELLO_MISSING",
+    );
     if (penalty !== undefined) throw new Error(`honest peer blamed: ${JSON.stringify(penalty)}`);
     const log = await readLog(storeOf(alive[0]));
     for (const node of alive) {
@@ -171,25 +189,45 @@ export async function createHistory(options: FleetOptions): Promise<History> {
       virtualMs: world.clock.nowMs(),
       convergeMs,
       freshMs,
+      byzantine: strategies,
     };
   }
 
   return {
     run,
     end: async () => {
+      evil?.stop();
       for (const node of nodes) await node.kill();
     },
   };
 }
 
-/** Each kind in two of three histories, weeks apart in one of three, and one in eight has no faults. */
+/** Each kind in one of so many histories; the others in every second one. */
+const RARE: Partial<Record<Fault, number>> = { weeks: 4, hangs: 4, byzantine: 5 };
+
+/** One history in eight has no faults. */
 function drawFaults(allowed: readonly Fault[], random: Random): Set<Fault> {
   if (random.below(8) === 0) return new Set();
-  return new Set(
-    allowed.filter((fault) =>
-      fault === "weeks" || fault === "hangs" ? random.below(4) === 0 : random.below(2) === 0,
+  return new Set(allowed.filter((fault) => random.below(RARE[fault] ?? 2) === 0));
+}
+
+/** One to three of them. */
+const drawStrategies = (random: Random): readonly StrategyName[] => [
+  ...new Set(
+    Array.from(
+      { length: 1 + random.below(3) },
+      () => STRATEGY_NAMES[random.below(STRATEGY_NAMES.length)] as StrategyName,
     ),
-  );
+  ),
+];
+
+/** It comes to one device at least, at any time. */
+function planHaunting({ nodes, world, random, untilMs }: Stage, evil: ByzantinePeer): void {
+  for (const [i, node] of nodes.entries()) {
+    if (i > 0 && random.below(2) > 0) continue;
+    const isUp = () => node.isUp() && !node.isHanging();
+    world.at(random.below(untilMs), () => evil.haunt(node.device.id, LAN, isUp));
+  }
 }
 
 function drawCast(
@@ -244,7 +282,7 @@ async function makePeace(stage: Stage): Promise<void> {
     if (database !== null) healDisk(database);
     if (node.isHanging()) continue;
     if (stage.faults.has("upgrades") && database !== null) {
-      if (node.isUp()) await node.kill();
+      if (!node.isOff()) await node.kill();
       database.install(lastRelease);
     }
     if (node.isOff()) await node.start();

@@ -20,6 +20,10 @@ import type { World } from "./world.ts";
 /** A replica that runs, whatever it is made of. */
 export interface SimReplica {
   readonly store: ReplicaStore;
+  /** Of the key in use; left out: the device's, for ever. */
+  readonly site?: () => SiteId;
+  /** Called when another key was taken. */
+  readonly onNewKey?: (listener: () => void) => void;
   /** One local transaction. */
   readonly write: () => Promise<void>;
   /** Equal on replicas that hold the same rows. */
@@ -90,13 +94,17 @@ export interface SimNodeOptions {
   readonly net: SimNetwork;
   readonly random: Random;
   readonly mesh: MeshId;
-  /** Sees what every device takes in, on its way into the replica. */
+  /** Sees what every device took in and found authentic. */
   readonly onIngest?: (items: readonly IngestItem[]) => void;
+  /** Called when it is back on the network with another key, without links. */
+  readonly onRelinked?: () => void;
 }
 
 /** Unanswered wants one peer may have of us: `WANTS_KNOWN_MAX`. */
 const WANTS_MAX = 4;
 const ROUND_MS = 5_000;
+/** Type byte of the message; a Byzantine peer's frames need not decode. */
+const SERVED = 7;
 
 export function createSimNode(options: SimNodeOptions): SimNode {
   const { device, world, net, random, mesh } = options;
@@ -145,6 +153,20 @@ export function createSimNode(options: SimNodeOptions): SimNode {
     const opened = await world.busy(untilOver(now, device.open(now, clock)));
     if (opened === undefined || life !== now) return;
     replica = opened;
+    opened.onNewKey?.(() => void world.busy(untilOver(now, relink(now, opened))));
+    await link(now, opened);
+  }
+
+  /** As `src/node/mesh.ts` does: the peer id is made of the key. */
+  async function relink(now: Life, opened: SimReplica): Promise<void> {
+    await running?.stop();
+    if (life !== now) return;
+    net.crash(device.id);
+    await link(now, opened);
+    if (life === now) options.onRelinked?.();
+  }
+
+  async function link(now: Life, opened: SimReplica): Promise<void> {
     const isAwake = () => life === now && hanging !== "all";
     const started = await drive({
       network: networkOf(net.join(device.id), now),
@@ -153,7 +175,7 @@ export function createSimNode(options: SimNodeOptions): SimNode {
       timers: { after: (ms, run) => world.timers.after(ms, () => isAwake() && now.heard(run)) },
       random,
       mesh,
-      site: device.site,
+      site: opened.site?.() ?? device.site,
       role: "device",
       name: device.id,
       roundMs: ROUND_MS,
@@ -179,12 +201,12 @@ export function createSimNode(options: SimNodeOptions): SimNode {
       mesh: store.mesh,
       vector: () => call(store.vector),
       ingest: async (items) => {
-        options.onIngest?.(items);
         const intakeBytes = running?.status().intakeBytes ?? 0;
         if (intakeBytes > INGEST_BYTES_MAX) {
           world.fail(new Error(`${device.id} holds ${intakeBytes} bytes`));
         }
         const answers = await call(() => store.ingest(items));
+        options.onIngest?.(items.filter((_, i) => answers[i]?.every(isAuthentic) === true));
         for (const [i, outcomes] of answers.entries()) {
           for (const { verdict } of outcomes) count(items[i]?.type ?? "run", verdict);
         }
@@ -228,8 +250,7 @@ export function createSimNode(options: SimNodeOptions): SimNode {
             if (life === now) now.heard(() => handlers.peerDown(peer));
           },
           frame: (from, bytes) => {
-            const { type } = decodeMessage(bytes);
-            if (type === "served") add(from, -1);
+            if (bytes[0] === SERVED) add(from, -1);
             return isDeaf()
               ? new Promise(() => {})
               : now.through(() => handlers.frame(from, bytes));
@@ -276,6 +297,9 @@ export function createSimNode(options: SimNodeOptions): SimNode {
     counts,
   };
 }
+
+const isAuthentic = ({ verdict }: IngestOutcome): boolean =>
+  verdict !== "refused" && verdict !== "later";
 
 /** Resolves at the end of the life, if that comes first: nobody waits for the dead. */
 const untilOver = async <T>(life: Life, work: Promise<T>): Promise<T | undefined> =>

@@ -250,7 +250,7 @@ test("a live query runs again only when a table it reads has changed; a wrong on
 
 test.each(["opfs", "indexeddb"] as const)(
   "%s: what was committed, the checkpoint and the key outlive the page",
-  async (kind) => {
+  async (storage) => {
     const page = await openPage();
     const name = newName();
     const first = await page.evaluate(
@@ -346,7 +346,7 @@ test("one tab has a database, another is told so; closed, it opens again; later 
 
 test.each(["opfs", "indexeddb"] as const)(
   "%s: of two openings at once one succeeds; an aborted one lets go",
-  async (kind) => {
+  async (storage) => {
     const page = await openPage();
     const seen = await page.evaluate(
       async ([name, kind]) => {

@@ -383,7 +383,8 @@ test(
       return bytes;
     };
     const messages: ((i: number) => Uint8Array)[] = [
-      () => random.bytes(100),
+      // A header longer than the message.
+      () => Uint8Array.from([...random.bytes(8), 0x7f, ...random.bytes(90)]),
       () => new Uint8Array([...random.bytes(8), ...new Uint8Array(BROADCAST_BYTES_MAX)]),
       (i) => damaged(i, 1),
       (i) => {

@@ -1,4 +1,7 @@
-/** A profile that was copied while it was off: one key, two devices that both write on. */
+/**
+ * A profile that was copied while it was off: one key, two devices that both write on. Their owner
+ * has no other key to give (see new-key.test.ts): they fork on and on.
+ */
 import { expect, test } from "vitest";
 import { ANIMALS, MESH } from "../fixtures/replicas.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";

@@ -17,7 +17,7 @@ test("[B1] the verdict follows the outcome; what is forged or malformed is blame
     machine.ingested(outcome);
     return machine.take("verdict").map(({ verdict }) => verdict);
   };
-  for (const verdict of ["applied", "known", "held", "parked", "void"] as const) {
+  for (const verdict of ["applied", "held", "parked", "void"] as const) {
     expect(verdictOf(broadcastOf(1, 2), { verdict })).toEqual(["accept"]);
   }
   expect(machine.take("penalise")).toEqual([]);
@@ -34,6 +34,25 @@ test("[B1] the verdict follows the outcome; what is forged or malformed is blame
   expect(verdictOf(new Uint8Array(100), { verdict: "applied" })).toEqual(["reject"]);
   expect(verdictOf(new Uint8Array(20_000), { verdict: "applied" })).toEqual(["reject"]);
   expect(machine.take("penalise").length).toBe(3);
+});
+
+test("[B1] what is known is passed on while it is new, and ends here when it is sent again later", () => {
+  const machine = createMachine([entry(1, 4)]);
+  machine.connect("a", []);
+  const verdictOf = (version: number) => {
+    machine.tell({ type: "broadcastReceived", id: 1, from: "a", bytes: broadcastOf(1, version) });
+    machine.ingested({ verdict: "known" });
+    return machine.take("verdict").map(({ verdict }) => verdict);
+  };
+  expect(verdictOf(4)).toEqual(["ignore"]);
+  machine.tell({ type: "changed", entries: [entry(1, 6)], broadcasts: [] });
+  expect([verdictOf(4), verdictOf(5), verdictOf(6)]).toEqual([["ignore"], ["accept"], ["accept"]]);
+  machine.pass(29_000);
+  machine.tell({ type: "changed", entries: [entry(1, 7)], broadcasts: [] });
+  expect([verdictOf(6), verdictOf(7)]).toEqual([["accept"], ["accept"]]);
+  machine.pass(61_000);
+  expect([verdictOf(6), verdictOf(7)]).toEqual([["ignore"], ["ignore"]]);
+  expect(machine.take("penalise")).toEqual([]);
 });
 
 test("[B2] a verdict takes 200 ms at most; a late outcome changes nothing", () => {

@@ -2,7 +2,6 @@
 import { expect, test } from "vitest";
 import { packKey } from "../../src/db/packed-key.ts";
 import { checkSchema } from "../../src/db/check-schema.ts";
-import type { Storage } from "../../src/db/storage.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
@@ -13,7 +12,14 @@ import { decodePayload } from "../../src/protocol/payload.ts";
 import type { Random } from "../../src/seams.ts";
 import { verifyRun } from "../../src/signing/verified-changeset.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
-import { ANIMALS, ed25519, MESH, openReplica, signerOf } from "../fixtures/replicas.ts";
+import {
+  ANIMALS,
+  copyStorage,
+  ed25519,
+  MESH,
+  openReplica,
+  signerOf,
+} from "../fixtures/replicas.ts";
 import { mergeIntoModel, type ModelTables } from "../../src/testing/merge-model.ts";
 import { rowsOf, rowsOfModel } from "../../src/testing/shown-rows.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
@@ -112,19 +118,6 @@ test.each(Array.from({ length: 12 }, (_, at) => at + 1))(
 
 const compareNames = (a: object, b: object): number =>
   JSON.stringify(a) < JSON.stringify(b) ? -1 : 1;
-
-/** Of a closed file. */
-async function copyStorage(storage: Storage): Promise<Storage> {
-  const copy = createMemoryStorage();
-  const from = await storage.openFiles(storage.generation());
-  const to = await copy.openFiles(copy.generation());
-  for (const name of ["database", "journal"] as const) {
-    const bytes = new Uint8Array(from[name].size());
-    from[name].read(bytes, 0);
-    to[name].write(bytes, 0);
-  }
-  return copy;
-}
 
 /** All that `from` claims, branch by branch, as its receivers would verify it. */
 async function carry(from: ReplicaDatabase, to: ReplicaDatabase): Promise<void> {

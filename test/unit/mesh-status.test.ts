@@ -44,6 +44,7 @@ const statusWith = (
         void: 0,
         refusedByCode: new Map(),
         forks: [],
+        formerKeys: [],
         ...counts,
       },
       authors: [

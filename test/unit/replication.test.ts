@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { createDigestedVector, digestOf } from "../../src/gossip/digest.ts";
 import { meshId, siteId } from "../../src/protocol/ids.ts";
+import { CONTRADICTIONS_MAX } from "../../src/protocol/limits.ts";
 import { encodeMessage } from "../../src/protocol/messages.ts";
 import { authorStream, type VectorEntry } from "../../src/protocol/version-vector.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
@@ -117,6 +118,11 @@ test("[AE4] a digest that does not fit the view brings whole vectors again, ever
   const machine = createMachine([entry(1, 3)]);
   machine.connect("a", [entry(1, 3)]);
   machine.sent("a");
+  // More than is remembered of one peer: its digest says nothing of what we know.
+  for (let at = 0; at < 3; at++) {
+    const entries = Array.from({ length: 2_000 }, (_, i) => entry(2 + 2_000 * at + i, 1));
+    machine.frame("a", { type: "vector", part: "more", entries });
+  }
   const sentAt: number[] = [];
   for (let second = 0; second < 200; second++) {
     machine.frame("a", { type: "digest", digest: "cd".repeat(32) });
@@ -126,9 +132,27 @@ test("[AE4] a digest that does not fit the view brings whole vectors again, ever
   }
   expect(sentAt.length).toBeGreaterThanOrEqual(3);
   expect(sentAt.length).toBeLessThanOrEqual(8);
+  expect(machine.take("penalise")).toEqual([]);
   // An honest digest ends it.
   machine.frame("a", { type: "digest", digest: digest([entry(1, 3)]) });
   expect(machine.replication.status().peers[0]).toMatchObject({ sameDigest: true });
+});
+
+test("[AE4] a peer whose digests contradict its own vector is dropped after the eighth", () => {
+  const machine = createMachine([entry(1, 3)]);
+  machine.connect("a", [entry(1, 3)]);
+  for (let i = 1; i < CONTRADICTIONS_MAX; i++) {
+    machine.frame("a", { type: "digest", digest: "cd".repeat(32) });
+    machine.pass(5_000);
+  }
+  expect(machine.take("penalise")).toEqual([]);
+  expect(only(machine.sent("a"), "vector").length).toBeLessThanOrEqual(6);
+  machine.frame("a", { type: "digest", digest: "cd".repeat(32) });
+  expect(machine.take("penalise")).toMatchObject([{ peer: "a", code: "ERR_CLAIM_FALSE" }]);
+  machine.frame("a", { type: "vector", part: "first", entries: [entry(2, 9)] });
+  machine.pass(60_000);
+  expect(machine.sent("a")).toEqual([]);
+  expect(machine.replication.status().missing).toBe(0);
 });
 
 test("[AE4] a digest is answered once: two peers never answer answers", () => {

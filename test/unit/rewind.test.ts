@@ -6,6 +6,7 @@ import type { Storage } from "../../src/db/storage.ts";
 import { randomTransaction } from "../../src/testing/random-work.ts";
 import {
   changesetsOf,
+  ed25519,
   entryOf,
   INVITE,
   MESH,
@@ -13,6 +14,8 @@ import {
   pull,
   syncAll,
 } from "../fixtures/replicas.ts";
+import { createIngestQueue } from "../../src/node/ingest-queue.ts";
+import { createSimulatedDisk } from "../../src/testing/simulated-disk.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 test.each(Array.from({ length: 8 }, (_, at) => at + 1))(
@@ -57,6 +60,41 @@ test.each(Array.from({ length: 8 }, (_, at) => at + 1))(
   },
   30_000,
 );
+
+test("[L7] what a backup holds unreleased, and others have by now, is released and not doubled", async () => {
+  const disk = createSimulatedDisk(() => 0);
+  const open = async () => {
+    const database = await openReplica(1, { storage: disk.storage, mesh: null });
+    await database.bindMesh(MESH, INVITE);
+    return database;
+  };
+  const write = (db: ReplicaDatabase, id: string) =>
+    db.exec("INSERT INTO animal (id, legs) VALUES (?, 4)", [id]);
+  const before = await open();
+  for (const id of ["a", "b", "c"]) await write(before, id);
+  const backup = disk.copy();
+  const other = await openReplica(2);
+  await pull(before, other);
+  const site = before.signer.siteId;
+  const { runs } = await before.read({ site, stream: "data", first: 1, last: 3 }, 1_000_000);
+  await before.close();
+  disk.restore(backup);
+
+  const rewound = await open();
+  await write(rewound, "d");
+  expect(entryOf(rewound, site)?.head ?? 0).toBe(0);
+  const queue = createIngestQueue({ database: rewound, ed25519 });
+  const bytes = runs[0] as Uint8Array;
+  const known = { verdict: "known" };
+  expect(await queue.ingest([{ type: "run", bytes }])).toEqual([[known, known, known]]);
+  expect(entryOf(rewound, site)?.head).toBe(3);
+  await rewound.offer("on");
+  await pull(rewound, other);
+  expect(entryOf(other, site)?.head).toBe(4);
+  expect(await other.stateHash()).toBe(await rewound.stateHash());
+  expect(other.counts()).toMatchObject({ held: 0, forks: [] });
+  for (const database of [rewound, other]) await database.close();
+});
 
 /** Counts what SQLite reads. */
 function counting(storage: Storage): {
