@@ -70,15 +70,23 @@ interface Folder {
   readonly remove: () => void;
 }
 
+const folders = new Set<Folder>();
+process.once("exit", () => {
+  for (const { remove } of folders) remove();
+});
+
 /** Ends at the latest with this process. */
 function openFolder(purpose: string): Folder {
   const path = mkdtempSync(join(tmpdir(), `rowmesh-lan-lab-${purpose}-`));
-  const remove = (): void => {
-    process.off("exit", remove);
-    rmSync(path, REMOVE);
+  const folder: Folder = {
+    path,
+    remove: () => {
+      folders.delete(folder);
+      rmSync(path, REMOVE);
+    },
   };
-  process.once("exit", remove);
-  return { path, remove };
+  folders.add(folder);
+  return folder;
 }
 
 async function firstLine(

@@ -375,6 +375,8 @@ function crowd(size: number): Scenario {
         linkedMs,
         linksMin: Math.min(...links),
         linksMax: Math.max(...links),
+        links: links.reduce((sum, each) => sum + each, 0) / 2,
+        pairs: (size * (size - 1)) / 2,
         dialsFailed: failures.flat().length,
         dialsHung,
       };
