@@ -11,8 +11,8 @@ import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
 
 const MDNS_PORT = 5353;
 const MDNS_GROUP = "224.0.0.251";
-/** Addresses come and go; whoever has just moved must not be looked for at the old one. */
-const TTL_SECONDS = 10;
+/** Whoever asks is about to dial. Kept longer, an answer sends the next dial to an old address. */
+const TTL_SECONDS = 1;
 const REJOIN_MS = 5_000;
 /** A device that asks again does so after a second. */
 const ANSWERS_PER_SECOND_MAX = 50;

@@ -95,8 +95,8 @@ test("answers, and packets cut anywhere, are no questions", () => {
 test("the answer is one A record, short-lived", () => {
   const answer = Buffer.from(encodeAnswer("ab.local", "192.168.1.5"));
   expect(answer.toString("hex")).toBe(
-    // Header; "ab", "local"; A, IN, 10 s, 4 bytes; the address.
-    ["000084000000000100000000", "026162056c6f63616c00", "000180010000000a0004", "c0a80105"].join(
+    // Header; "ab", "local"; A, IN, 1 s, 4 bytes; the address.
+    ["000084000000000100000000", "026162056c6f63616c00", "00018001000000010004", "c0a80105"].join(
       "",
     ),
   );
