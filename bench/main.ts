@@ -10,12 +10,13 @@ import "../src/cli/node20-polyfills.ts";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { type ApplyResult, benchApply } from "./apply-changesets.ts";
+import { benchLargeApply, benchLargeWrite } from "./large-transaction.ts";
 import { benchLiveLatency } from "./live-latency.ts";
 import { benchLocalTransaction } from "./local-transaction.ts";
 import type { Ratio } from "./rounds.ts";
 import { benchWireBytes } from "./wire-bytes.ts";
 
-const PARTS = ["apply", "local", "wire", "live"] as const;
+const PARTS = ["apply", "local", "large", "wire", "live"] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `usage: npm run bench -- [--json] [--quick] [--only ${PARTS.join("|")}]
@@ -83,6 +84,16 @@ if (wants("local")) {
   results["localTransactionDirectoryRatio"] = rounded(directory.ratio);
   results["localTransactionMs"] = rounded(memory.meshMs / size.transactions);
   results["localTransactionDirectoryMs"] = rounded(directory.meshMs / size.transactions);
+}
+
+if (wants("large")) {
+  const size = { rows: quick ? 10_000 : 100_000, rounds: quick ? 1 : 3 };
+  const written = await benchLargeWrite(size);
+  ratioRow(`transaction of ${size.rows} rows × 5 columns, written`, written, "");
+  const applied = await benchLargeApply(size);
+  ratioRow("the same received in chunks and merged", applied, "≥ 0.5 of bare");
+  results["largeWriteRatio"] = rounded(written.ratio);
+  results["largeApplyRatio"] = rounded(applied.ratio);
 }
 
 if (wants("wire")) {

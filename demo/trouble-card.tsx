@@ -11,12 +11,13 @@ import { Icon, type IconName } from "./icons.tsx";
 import { count, nameOr, number } from "./words.ts";
 
 export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
-  const { missing, waiting, refusals, forks, newKeys, peers, authors } = props.status;
+  const { missing, incoming, waiting, refusals, forks, newKeys, peers, authors } = props.status;
   const lenders = peers.filter((peer) => peer.weLack > 0);
   const nameOfSite = (siteId: string): string =>
     nameOr(authors.find((author) => author.siteId === siteId)?.name, siteId);
   const held = waiting.held + waiting.parked;
-  const troubles = missing + held + refusals.length + forks.length + newKeys.length;
+  const troubles =
+    missing + incoming.length + held + refusals.length + forks.length + newKeys.length;
   if (troubles === 0) return null;
   return (
     <article class="card" aria-labelledby="trouble-title" data-testid="trouble">
@@ -34,6 +35,15 @@ export function TroubleCard(props: { status: MeshStatus }): JSX.Element | null {
               : "Nobody in reach has them; they come when their device does."}
           </Note>
         )}
+        {incoming.map(({ siteId, version, bytes, totalBytes }) => (
+          <Note
+            key={`${siteId} ${version}`}
+            icon="clock"
+            title={`A large change of ${nameOfSite(siteId)} is arriving`}
+          >
+            {`${Math.floor((100 * bytes) / totalBytes)} % of ${(totalBytes / 1e6).toFixed(1)} MB are here; it shows when all of it is.`}
+          </Note>
+        ))}
         {held > 0 && (
           <Note icon="clock" title={`${count(held, "change")} waiting`}>
             {waiting.reason ?? "They came before a change they build on, which will be fetched."}

@@ -19,6 +19,7 @@ Kills replicas, feeds every decoder hostile bytes, simulates meshes with faults,
   --kills N     at least so many kills of each: a Node replica that writes, one that merges, replicas
                 on OPFS and IndexedDB (default 50)
   --inputs N    at least so many hostile inputs (default 10000000)
+  --flood N     one peer pushes so many changesets (default 100000; a million is fine)
   --seed N      the first seed of everything (default: the clock's seconds)
   --json        end with one line of JSON
 
@@ -62,13 +63,22 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 let seed = options.seed;
 let seedsRun = SEEDS_FIRST;
 let filesMade = 0;
-const counted = { kills: [], fuzz: [], seeds: 0, diverged: 0, hubScenarios: 0, failedTests: 0 };
+const counted = {
+  kills: [],
+  fuzz: [],
+  seeds: 0,
+  diverged: 0,
+  hubScenarios: 0,
+  floods: [],
+  failedTests: 0,
+};
 
 /** Two at a time, as on two cores. Each says how much of its least amount is done. */
 const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
     { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
+    { name: "flood", isDone: () => flooded() >= options.flood, run: pushMany },
   ],
   [
     { name: "hostile inputs", isDone: () => hostileInputs() >= options.inputs, run: feed },
@@ -106,7 +116,6 @@ async function runLane(parts) {
     spentMs.set(part, spentMs.get(part) + tookMs);
     say(`${part.name}, ${Math.round(tookMs / 1000)} s: ${progress()}`);
     for (const failure of failures) say(`FAILED ${failure.split("\n", 1)[0]}`);
-    counted.failedTests += failures.length;
     // What fails again and again would never have its least amount.
     if (failures.length > 0 && !part.isDone()) return;
   }
@@ -142,6 +151,21 @@ async function feed() {
   return failures;
 }
 
+/** One peer pushes so many changesets; the test compares the memory they took. */
+async function pushMany() {
+  const path = newFile();
+  const { failures } = await runTests(["test/unit/flood.test.ts"], {
+    FLOOD_CHANGESETS: String(options.flood),
+    FLOOD_REPORT: path,
+  });
+  counted.floods.push(...linesOf(path));
+  return failures;
+}
+
+function flooded() {
+  return Math.max(0, ...counted.floods.map(({ changesets }) => changesets));
+}
+
 async function killHubs() {
   const files = ["test/interop/mesh-churn.test.ts", "test/browser/network-hub.test.ts"];
   const { passed, failures } = await runTests(files, {});
@@ -157,7 +181,10 @@ async function simulate() {
   const range = ["--seeds", String(seedsRun), "--first", String(first), "--workers", "1"];
   const lines = await run(["scripts/sim.mjs", ...range, "--json"], {});
   const told = parsed(lines.at(-1) ?? "");
-  if (told === null) return [`simulation from seed ${first}: no report`];
+  if (told === null) {
+    counted.failedTests++;
+    return [`simulation from seed ${first}: no report`];
+  }
   counted.seeds += told.passed + told.failed;
   counted.diverged += told.failed;
   const msPerSeed = (performance.now() - beginMs) / seedsRun;
@@ -173,13 +200,19 @@ async function runTests(args, env) {
   const output = ["--reporter=json", `--outputFile=${path}`];
   await run(["node_modules/vitest/vitest.mjs", "run", ...args, ...output], env);
   const result = parsed(read(path));
-  if (result === null) return { passed: 0, failures: [`${args[0]}: no report`] };
+  if (result === null) {
+    counted.failedTests++;
+    return { passed: 0, failures: [`${args[0]}: no report`] };
+  }
   const failures = result.testResults.flatMap(({ status, message, assertionResults }) => {
     const failed = assertionResults.filter((each) => each.status === "failed");
     // A file that does not even load has no tests.
     if (failed.length === 0) return status === "failed" ? [`${args[0]}: ${message}`] : [];
     return failed.map(({ title, failureMessages }) => `${title}: ${failureMessages[0]}`);
   });
+  // An error that no test waited for fails the run alone.
+  if (!result.success && failures.length === 0) failures.push(`${args[0]}: an unhandled error`);
+  counted.failedTests += failures.length;
   return { passed: result.numPassedTests, failures };
 }
 
@@ -246,6 +279,11 @@ function summary() {
     seeds: counted.seeds,
     diverged: counted.diverged,
     hubScenarios: counted.hubScenarios,
+    changesetsPushed: flooded(),
+    pushedMemoryRatio: Math.max(
+      0,
+      ...counted.floods.map((each) => each.peakBytes / each.warmBytes),
+    ),
     failedTests: counted.failedTests,
   };
 }
@@ -308,6 +346,7 @@ function readOptions() {
         minutes: { type: "string", default: "8" },
         kills: { type: "string", default: "50" },
         inputs: { type: "string", default: "10000000" },
+        flood: { type: "string", default: "100000" },
         seed: { type: "string", default: String(Math.floor(Date.now() / 1000)) },
         json: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -322,13 +361,14 @@ function readOptions() {
     process.exit(0);
   }
   const minutes = Number(values.minutes);
-  const [kills, inputs, first] = [values.kills, values.inputs, values.seed].map(Number);
-  const whole = [kills, inputs, first];
+  const { kills: k, inputs: i, flood: f, seed: s } = values;
+  const [kills, inputs, flood, first] = [k, i, f, s].map(Number);
+  const whole = [kills, inputs, flood, first];
   if (!(minutes >= 0) || !whole.every((n) => Number.isSafeInteger(n) && n >= 1)) {
     process.stderr.write(
-      "soak: --minutes is a number, --kills, --inputs and --seed whole ones from 1\n",
+      "soak: --minutes is a number, --kills, --inputs, --flood and --seed whole ones from 1\n",
     );
     process.exit(2);
   }
-  return { minutes, kills, inputs, seed: first, json: values.json };
+  return { minutes, kills, inputs, flood, seed: first, json: values.json };
 }

@@ -6,10 +6,16 @@
  * @module
  */
 
-import type { UnsignedChangeset, VerifiedChangeset } from "./protocol/changeset.ts";
+import type {
+  Stream,
+  UnsignedChangeset,
+  UnsignedOutline,
+  VerifiedChangeset,
+  VerifiedOutline,
+} from "./protocol/changeset.ts";
 import type { MeshErrorCode } from "./protocol/errors.ts";
 import type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "./protocol/ids.ts";
-import type { ChangesetRange, VectorEntry } from "./protocol/version-vector.ts";
+import type { ChangesetRange, VectorEntry, VersionRange } from "./protocol/version-vector.ts";
 
 export interface Clock {
   /** Monotonic milliseconds for timers and leases; no meaning across processes. */
@@ -35,6 +41,10 @@ export interface Signer {
   readonly publicKey: PublicKey;
   readonly siteId: SiteId;
   readonly sign: (changeset: UnsignedChangeset, mesh: MeshId) => Promise<VerifiedChangeset>;
+  /** For a payload above one chunk, of which only the hashes are at hand. */
+  readonly signOutline: (outline: UnsignedOutline, mesh: MeshId) => Promise<VerifiedOutline>;
+  /** As the list in an outline holds it: 32 bytes. */
+  readonly chunkHash: (chunk: Uint8Array) => Uint8Array;
 }
 
 /** What one peer on the network may do to us. At most one call per peer is under way: await = back-pressure. */
@@ -83,15 +93,49 @@ export interface Network {
   readonly stop: () => Promise<void>;
 }
 
-/** What arrived, in the encodings of `protocol/changeset-run.ts`. */
-export interface IngestItem {
-  readonly type: "run" | "broadcast";
-  readonly bytes: Uint8Array;
+/** What arrived, in the encodings of `protocol/changeset-run.ts` and `protocol/outline.ts`. */
+export type IngestItem =
+  | { readonly type: "run" | "broadcast" | "outline"; readonly bytes: Uint8Array }
+  | {
+      readonly type: "chunk";
+      /** Of the changeset it is asked for. */
+      readonly headerHash: HeaderHash;
+      readonly index: number;
+      readonly bytes: Uint8Array;
+    };
+
+/** A changeset above one chunk whose outline is here and whose payload is not, or not yet. */
+export interface IncomingChangeset {
+  readonly site: SiteId;
+  readonly stream: Stream;
+  readonly version: number;
+  readonly headerHash: HeaderHash;
+  readonly payloadBytes: number;
+  /** Chunks that are not here, by index, ascending; none: it is whole, or was given up. */
+  readonly missing: readonly VersionRange[];
 }
 
-/** What became of one received changeset. */
+/** The chunks of a large changeset that somebody asked for. */
+export interface ChunkRequest {
+  readonly site: SiteId;
+  readonly stream: Stream;
+  readonly version: number;
+  readonly headerHash: HeaderHash;
+  readonly indexes: readonly number[];
+}
+
+/** What became of one received changeset, or of a part of one. */
 export interface IngestOutcome {
-  readonly verdict: "applied" | "known" | "parked" | "held" | "void" | "later" | "refused";
+  /** "incomplete": an outline or a chunk was kept, others are missing. */
+  readonly verdict:
+    | "applied"
+    | "known"
+    | "parked"
+    | "held"
+    | "void"
+    | "incomplete"
+    | "later"
+    | "refused";
   /** Why, when void, later (cannot be judged yet; ask again) or refused (never valid). */
   readonly code?: MeshErrorCode;
 }
@@ -104,6 +148,17 @@ export interface ReplicaChange {
    * Those above `BROADCAST_BYTES_MAX` are left out: neighbours see the vector move and pull.
    */
   readonly broadcasts: readonly Uint8Array[];
+  /** Large changesets that grew, are whole, or were given up. */
+  readonly incoming?: readonly IncomingChangeset[];
+}
+
+/** What a reading of the log gives. */
+export interface LogReading {
+  readonly runs: readonly Uint8Array[];
+  /** Of changesets above one chunk, where asked for: `protocol/outline.ts`. */
+  readonly outlines?: readonly Uint8Array[];
+  /** The first version not included, or null when the range is served. */
+  readonly next: number | null;
 }
 
 /** The log layer as replication sees it: async, batched, bytes only; may live in a worker. */
@@ -118,13 +173,20 @@ export interface ReplicaStore {
   readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
   /**
    * The runs that hold the range, oldest first, about `bytesMax` bytes in all but at least one
-   * changeset; own unreleased changesets in it are released (durably) first.
-   * `next` is the first version not included, or null when the range is served.
+   * changeset; own unreleased changesets in it are released (durably) first. Of a changeset above
+   * one chunk the outline alone with "outlined"; a run with all of it with "whole", the default.
    */
   readonly read: (
     range: ChangesetRange,
     bytesMax: number,
-  ) => Promise<{ readonly runs: readonly Uint8Array[]; readonly next: number | null }>;
+    large?: "whole" | "outlined",
+  ) => Promise<LogReading>;
+  /** Those of the chunks that are here. */
+  readonly readChunks: (
+    request: ChunkRequest,
+  ) => Promise<readonly { readonly index: number; readonly bytes: Uint8Array }[]>;
+  /** Large changesets half received, also before this process began. */
+  readonly incoming: () => Promise<readonly IncomingChangeset[]>;
   /**
    * On: releases all own changesets, durably; from then on local commits are released as they
    * commit. Off: commits stay unreleased until `read` or the next "on". Starts off.
@@ -149,11 +211,8 @@ export interface StreamStore extends ReplicaStore {
   readonly read: (
     range: ChangesetRange,
     bytesMax: number,
-  ) => Promise<{
-    readonly runs: readonly Uint8Array[];
-    readonly hashes: readonly HeaderHash[];
-    readonly next: number | null;
-  }>;
+    large?: "whole" | "outlined",
+  ) => Promise<LogReading & { readonly hashes: readonly HeaderHash[] }>;
   /**
    * Several claims may be of one chain. Those without a hash count for authors with one chain only,
    * here and there; those in `also` say nothing about where a chain ends.

@@ -5,15 +5,17 @@
  * @module
  */
 
-import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import { AUTHORS_MAX } from "../protocol/limits.ts";
+import type { VerifiedOutline } from "../protocol/changeset.ts";
 import type { IngestOutcome } from "../seams.ts";
 import { addBeyond, type Chain, isBeyond, takeBeyond } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { dropBeyond, forkChain } from "./forks.ts";
+import { addIncoming, isStillHere, isWhole, settleIncoming } from "./incoming.ts";
 import { insertEntry, type LogVerdict, readEntry } from "./log.ts";
 import { countRefusal, type ReplicaState } from "./replica-state.ts";
+import { judgeOwn, releaseKnown } from "./restore.ts";
 import {
   type Budget,
   createBudget,
@@ -23,6 +25,7 @@ import {
   settleUntried,
   trySettle,
 } from "./settle.ts";
+import { type ArrivedChangeset, storePayload } from "./stored-payload.ts";
 
 export interface AppendProgress {
   /** How many of the changesets were dealt with, from the first on. */
@@ -38,7 +41,7 @@ export interface AppendProgress {
  */
 export const appendSome = (
   state: ReplicaState,
-  changesets: readonly VerifiedChangeset[],
+  changesets: readonly ArrivedChangeset[],
   from: number,
 ): Promise<AppendProgress> =>
   mergingTransaction(state, (engine, watch) =>
@@ -48,7 +51,7 @@ export const appendSome = (
 function appendInTransaction(
   state: ReplicaState,
   engine: Engine,
-  changesets: readonly VerifiedChangeset[],
+  changesets: readonly ArrivedChangeset[],
   from: number,
   watch: MergeWatch,
 ): AppendProgress {
@@ -62,8 +65,9 @@ function appendInTransaction(
       if (index !== undefined) outcomes[index] = outcomeOf(verdict);
     });
   for (; at < changesets.length && !isSpent(budget); at++) {
-    const changeset = changesets[at] as VerifiedChangeset;
+    const changeset = changesets[at] as ArrivedChangeset;
     const { outcome, chain } = admit(state, engine, changeset, budget, watch);
+    settleIncoming(state, engine, changeset, outcome);
     if (outcome.verdict === "held" && chain !== null) {
       indexByPlace.set(placeOf(chain, changeset.header.version), outcomes.length);
     }
@@ -78,6 +82,32 @@ function appendInTransaction(
   return { done: at - from, outcomes, more: state.untried.size > 0 };
 }
 
+/**
+ * Keeps the outline of a large changeset that would be admitted, to be filled chunk by chunk. Inside
+ * an open transaction.
+ */
+export function admitOutline(
+  state: ReplicaState,
+  engine: Engine,
+  outline: VerifiedOutline,
+): IngestOutcome {
+  const incoming = state.incoming.get(outline.headerHash);
+  if (incoming !== undefined && !isWhole(incoming)) return { verdict: "known" };
+  const own = state.chains.own();
+  let restored: IngestOutcome | null = null;
+  if (own !== undefined && outline.header.site === own.site) {
+    releaseKnown(state, engine, own, [outline]);
+    state.chains.save(engine);
+    restored = judgeOwn(state, engine, own, state.released, outline);
+  }
+  const place = restored?.verdict === "held" ? null : (restored ?? locate(state, outline));
+  // Also of a whole one that follows a branch which is not here: its sender has that as well.
+  if (place !== null && "verdict" in place) return place;
+  if (incoming !== undefined) return { verdict: "incomplete" };
+  if (addIncoming(state, engine, outline)) return { verdict: "incomplete" };
+  return { verdict: "later", code: "ERR_BUSY" };
+}
+
 const placeOf = (chain: Chain, version: number): string =>
   `${chain.author}/${chain.stream}/${version}`;
 
@@ -88,51 +118,75 @@ const outcomeOf = ({ state, code }: LogVerdict): IngestOutcome => {
 
 interface Admission {
   readonly outcome: IngestOutcome;
+  /** Null unless it was logged. */
   readonly chain: Chain | null;
 }
 
-const refused = (code: MeshErrorCode): Admission => ({
-  outcome: { verdict: "refused", code },
-  chain: null,
-});
+/** Where a changeset goes: behind a chain's head or another place in it, or beyond a gap. */
+interface Place {
+  readonly type: "next" | "fork" | "beyond";
+  /** Null: of an author that has none yet. */
+  readonly chain: Chain | null;
+}
 
-const later = (code: MeshErrorCode, chain: Chain | null): Admission => ({
-  outcome: { verdict: "later", code },
-  chain,
-});
+const refused = (code: MeshErrorCode): IngestOutcome => ({ verdict: "refused", code });
+const postponed = (code: MeshErrorCode): IngestOutcome => ({ verdict: "later", code });
+
+function locate(
+  state: ReplicaState,
+  {
+    header,
+    mesh,
+    author,
+    headerHash,
+    previousHash,
+  }: Omit<VerifiedOutline, "chunkHashes" | "__verified">,
+): Place | IngestOutcome {
+  const { site, stream, version } = header;
+  if (state.mesh === null || mesh !== state.mesh.id) return refused("ERR_WRONG_MESH");
+  const known = state.chains.authorOf(site);
+  // Two keys with one site id: 2^64 work for whoever wants it, and then the first one here stays.
+  if (known !== null && known !== author) return refused("ERR_FORK");
+  const chain = state.chains.get(site, stream);
+  const isFull = state.chains.count() >= AUTHORS_MAX;
+  if (chain === undefined) {
+    if (isFull) return postponed("ERR_BUSY");
+    return { type: version === 1 ? "next" : "beyond", chain: null };
+  }
+  const { find } = state.chains;
+  if (find(site, stream, version, headerHash) !== undefined) return { verdict: "known" };
+  const base = version - 1;
+  const before = version === 1 ? chain : find(site, stream, base, previousHash);
+  if (before !== undefined && before.head >= base) {
+    const isFork = before.head > base;
+    if (isFork && isFull) return postponed("ERR_BUSY");
+    return { type: isFork ? "fork" : "next", chain: before };
+  }
+  // Which branch it is of cannot be told; and beyond the own head nothing is kept.
+  const isUnclear = state.chains.of(site, stream).length > 1 || chain === state.chains.own();
+  if (isUnclear || version <= chain.head + 1 || isBeyond(chain, version)) {
+    return postponed("ERR_UNKNOWN_PREDECESSOR");
+  }
+  return { type: "beyond", chain };
+}
 
 function admit(
   state: ReplicaState,
   engine: Engine,
-  changeset: VerifiedChangeset,
+  changeset: ArrivedChangeset,
   budget: Budget,
   watch: MergeWatch,
 ): Admission {
-  const { header, mesh, author } = changeset;
-  if (state.mesh === null || mesh !== state.mesh.id) return refused("ERR_WRONG_MESH");
-  const known = state.chains.authorOf(header.site);
-  // Two keys with one site id: 2^64 work for whoever wants it, and then the first one here stays.
-  if (known !== null && known !== author) return refused("ERR_FORK");
-  let chain = state.chains.get(header.site, header.stream);
-  if (chain === undefined) {
-    if (state.chains.count() >= AUTHORS_MAX) return later("ERR_BUSY", null);
-    chain = state.chains.add(engine, header.site, author, header.stream);
-  }
-  const { site, stream, version } = header;
-  const { find } = state.chains;
-  if (find(site, stream, version, changeset.headerHash) !== undefined) {
-    return { outcome: { verdict: "known" }, chain };
-  }
-  const base = { head: version - 1, headHash: changeset.previousHash };
-  const before = version === 1 ? chain : find(site, stream, base.head, base.headHash);
-  if (before === undefined || before.head < base.head) {
-    return admitBeyond(state, engine, chain, changeset);
-  }
-  const isFork = before.head > base.head;
-  if (isFork && state.chains.count() >= AUTHORS_MAX) return later("ERR_BUSY", chain);
-  const next = isFork ? forkChain(state, engine, before, base, changeset.headerHash) : before;
+  const { header, author, previousHash, headerHash } = changeset;
+  const place = locate(state, changeset);
+  if ("verdict" in place) return { outcome: place, chain: null };
+  if (!isStillHere(state, changeset)) return { outcome: postponed("ERR_BUSY"), chain: null };
+  const chain = place.chain ?? state.chains.add(engine, header.site, author, header.stream);
+  if (place.type === "beyond") return admitBeyond(state, engine, chain, changeset);
+  const base = { head: header.version - 1, headHash: previousHash };
+  const next = place.type === "fork" ? forkChain(state, engine, chain, base, headerHash) : chain;
   budget.changesets--;
-  budget.payloadBytes -= changeset.payload.length;
+  budget.payloadBytes -= header.payloadBytes;
   return { outcome: admitNext(state, engine, next, changeset, watch), chain: next };
 }
 
@@ -141,17 +195,18 @@ function admitNext(
   state: ReplicaState,
   engine: Engine,
   chain: Chain,
-  changeset: VerifiedChangeset,
+  changeset: ArrivedChangeset,
   watch: MergeWatch,
 ): IngestOutcome {
-  const { header, headerHash, payload } = changeset;
+  const { header, headerHash } = changeset;
+  const payload = storePayload(engine, changeset);
   const isNext = chain.settled + 1 === header.version;
   const behind = state.parked.has(chain) ? "parked" : "held";
   const verdict: LogVerdict =
     state.schema === null || !isNext || behind === "parked"
       ? { state: "held", code: null, merged: null }
       : trySettle(state, engine, chain, { header, headerHash, payload, code: null }, watch);
-  insertEntry(engine, chain, changeset, verdict);
+  insertEntry(engine, chain, changeset, payload, verdict);
   chain.head = header.version;
   chain.headHash = headerHash;
   state.chains.touch(chain);
@@ -182,16 +237,13 @@ function admitBeyond(
   state: ReplicaState,
   engine: Engine,
   chain: Chain,
-  changeset: VerifiedChangeset,
+  changeset: ArrivedChangeset,
 ): Admission {
-  const { site, stream, version } = changeset.header;
-  // Which branch it is of cannot be told; and beyond the own head nothing is kept.
-  const isUnclear = state.chains.of(site, stream).length > 1 || chain === state.chains.own();
-  if (isUnclear || version <= chain.head + 1 || isBeyond(chain, version)) {
-    return later("ERR_UNKNOWN_PREDECESSOR", chain);
+  if (addBeyond(chain, changeset.header.version) === "full") {
+    return { outcome: postponed("ERR_BUSY"), chain };
   }
-  if (addBeyond(chain, version) === "full") return later("ERR_BUSY", chain);
-  insertEntry(engine, chain, changeset, { state: "held", code: null, merged: null });
+  const payload = storePayload(engine, changeset);
+  insertEntry(engine, chain, changeset, payload, { state: "held", code: null, merged: null });
   state.chains.touch(chain);
   return { outcome: { verdict: "held" }, chain };
 }

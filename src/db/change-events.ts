@@ -7,10 +7,12 @@
 
 import { isMeshError } from "../protocol/errors.ts";
 import type { HeaderHash, SiteId } from "../protocol/ids.ts";
-import { decodePayload } from "../protocol/payload.ts";
+import { CHUNK_BYTES } from "../protocol/limits.ts";
+import { readPrefix, readTables } from "../protocol/payload.ts";
 import type { Engine } from "./engine.ts";
 import { entryAt, LOG_ENTRY_COLUMNS } from "./log.ts";
 import type { AppSchema } from "./schema.ts";
+import { payloadReader } from "./stored-payload.ts";
 
 export interface ChangeEvent {
   /** Pass as `since` to go on after this one. Local to this replica, ascending. */
@@ -89,18 +91,23 @@ function readEvents(engine: Engine, host: EventsHost, since: number): ChangeEven
   select.bindInteger(1, since);
   const events: ChangeEvent[] = [];
   while (select.step()) {
-    const { merged, headerHash, changeset } = entryAt(select);
-    const { wallClockMs, tables } = decodePayload(changeset.payload);
+    const { merged, headerHash, header, payload } = entryAt(select);
+    const reader = payloadReader(engine, header, payload);
+    const { wallClockMs } = readPrefix(reader);
+    const rowsByTable = new Map<number, number>();
+    for (const { table, rows } of readTables(reader, CHUNK_BYTES)) {
+      rowsByTable.set(table, (rowsByTable.get(table) ?? 0) + rows.length);
+    }
     events.push({
       checkpoint: merged ?? 0,
-      siteId: changeset.header.site,
-      version: changeset.header.version,
+      siteId: header.site,
+      version: header.version,
       headerHash,
-      local: host.ownSites().includes(changeset.header.site),
+      local: host.ownSites().includes(header.site),
       wallClockMs,
-      tables: tables.map(({ table, rows }) => ({
+      tables: [...rowsByTable].map(([table, rows]) => ({
         table: host.schema?.tables[table]?.name ?? String(table),
-        rows: rows.length,
+        rows,
       })),
     });
   }

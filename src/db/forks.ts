@@ -89,13 +89,17 @@ function moveToBranch(
 /** What is held beyond the gap may be of another branch than what will close it: asked for again. */
 export function dropBeyond(engine: Engine, chain: Chain): void {
   if (chain.beyond.length === 0) return;
-  const drop = engine.prepare(
-    "DELETE FROM rowmesh_log WHERE author = ? AND stream = ? AND version > ?",
-  );
-  drop.bindInteger(1, chain.author);
-  drop.bindInteger(2, streamByteOf(chain.stream));
-  drop.bindInteger(3, chain.head);
-  drop.run();
+  const beyond = "FROM rowmesh_log WHERE author = ? AND stream = ? AND version > ?";
+  for (const sql of [
+    `DELETE FROM rowmesh_chunk WHERE payload IN (SELECT chunks ${beyond})`,
+    `DELETE ${beyond}`,
+  ]) {
+    const drop = engine.prepare(sql);
+    drop.bindInteger(1, chain.author);
+    drop.bindInteger(2, streamByteOf(chain.stream));
+    drop.bindInteger(3, chain.head);
+    drop.run();
+  }
   chain.beyond = [];
 }
 

@@ -55,7 +55,9 @@ export const TABLES_FORMAT = 2;
  *   `released` is the own chain's watermark: changesets up to it may be known to others. `base` is
  *   where a branch leaves another chain.
  * - `rowmesh_log`, in order of arrival. `merged` numbers the merged ones in merge order. The payload
- *   comes last, so that nothing else needs to read across it.
+ *   comes last, so that nothing else needs to read across it; of a large one it holds the chunks'
+ *   hashes, and `chunks` says under which number they are in `rowmesh_chunk`.
+ * - `rowmesh_incoming`: outlines of large changesets of which chunks are missing.
  */
 export const CREATE_LOG_TABLES = `
 CREATE TABLE rowmesh_meta (key TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID;
@@ -75,9 +77,17 @@ CREATE TABLE rowmesh_log (
   author INTEGER NOT NULL, stream INTEGER NOT NULL, version INTEGER NOT NULL,
   state INTEGER NOT NULL, code TEXT, merged INTEGER,
   header_hash BLOB NOT NULL, previous_hash BLOB NOT NULL,
-  header BLOB NOT NULL, signature BLOB NOT NULL, payload BLOB NOT NULL) STRICT;
+  header BLOB NOT NULL, signature BLOB NOT NULL, chunks INTEGER, payload BLOB NOT NULL) STRICT;
 CREATE UNIQUE INDEX rowmesh_log_version ON rowmesh_log (author, stream, version, header_hash);
 CREATE UNIQUE INDEX rowmesh_log_merged ON rowmesh_log (merged) WHERE merged IS NOT NULL;
 CREATE INDEX rowmesh_log_branch ON rowmesh_log (header_hash) WHERE author < 0;
 CREATE INDEX rowmesh_log_code ON rowmesh_log (code) WHERE code IS NOT NULL;
+CREATE TABLE rowmesh_chunk (
+  id INTEGER PRIMARY KEY NOT NULL,
+  payload INTEGER NOT NULL, chunk INTEGER NOT NULL, bytes BLOB NOT NULL,
+  UNIQUE (payload, chunk)) STRICT;
+CREATE TABLE rowmesh_incoming (
+  payload INTEGER PRIMARY KEY NOT NULL, public_key BLOB NOT NULL,
+  header_hash BLOB NOT NULL UNIQUE, previous_hash BLOB NOT NULL,
+  header BLOB NOT NULL, signature BLOB NOT NULL, chunk_hashes BLOB NOT NULL) STRICT;
 `;

@@ -6,6 +6,7 @@
  */
 
 import {
+  type ChangesetHeader,
   decodeHeader,
   type SignedChangeset,
   type Stream,
@@ -15,10 +16,13 @@ import { encodeRun } from "../protocol/changeset-run.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import { fromHex, type HeaderHash, headerHash, ZERO_HASH } from "../protocol/ids.ts";
 import { RUN_CHANGESETS_MAX } from "../protocol/limits.ts";
+import { encodeOutline } from "../protocol/outline.ts";
+import type { VersionRange } from "../protocol/version-vector.ts";
 import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { LOG_STATES, type LogState, logStateOf } from "./log-tables.ts";
 import type { Statement } from "./statement.ts";
+import { deleteChunks, type StoredPayload, wholePayload } from "./stored-payload.ts";
 
 export interface LogEntry {
   readonly id: number;
@@ -28,7 +32,10 @@ export interface LogEntry {
   readonly merged: number | null;
   readonly headerHash: HeaderHash;
   readonly previousHash: HeaderHash;
-  readonly changeset: SignedChangeset;
+  readonly header: ChangesetHeader;
+  readonly headerBytes: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly payload: StoredPayload;
 }
 
 export interface LogVerdict {
@@ -39,7 +46,9 @@ export interface LogVerdict {
 
 export const streamByteOf = (stream: Stream): number => (stream === "data" ? 0 : 1);
 
-const COLUMNS = "id, state, code, merged, header_hash, previous_hash, header, signature, payload";
+const COLUMNS =
+  "id, state, code, merged, header_hash, previous_hash, header, signature, chunks, payload";
+const VERSION = 10;
 
 /** One that is there already, written here and restored, is replaced. */
 export function insertEntry(
@@ -47,12 +56,13 @@ export function insertEntry(
   chain: Chain,
   changeset: Pick<
     VerifiedChangeset,
-    "header" | "headerBytes" | "signature" | "payload" | "headerHash" | "previousHash"
+    "header" | "headerBytes" | "signature" | "headerHash" | "previousHash"
   >,
+  payload: StoredPayload,
   { state, code, merged }: LogVerdict,
 ): void {
   const insert = engine.prepare(
-    "INSERT INTO rowmesh_log (author, stream, version, state, code, merged, header_hash, previous_hash, header, signature, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (author, stream, version, header_hash) DO UPDATE SET state = excluded.state, code = excluded.code, merged = excluded.merged",
+    "INSERT INTO rowmesh_log (author, stream, version, state, code, merged, header_hash, previous_hash, header, signature, chunks, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (author, stream, version, header_hash) DO UPDATE SET state = excluded.state, code = excluded.code, merged = excluded.merged RETURNING chunks",
   );
   insert.bindInteger(1, chain.author);
   insert.bindInteger(2, streamByteOf(chain.stream));
@@ -66,8 +76,13 @@ export function insertEntry(
   insert.bindBlob(8, fromHex(changeset.previousHash));
   insert.bindBlob(9, changeset.headerBytes);
   insert.bindBlob(10, changeset.signature);
-  insert.bindBlob(11, changeset.payload);
-  insert.run();
+  if (payload.number === null) insert.bindNull(11);
+  else insert.bindInteger(11, payload.number);
+  insert.bindBlob(12, payload.bytes);
+  insert.step();
+  const isKept = payload.number === null || insert.integer(0) === payload.number;
+  insert.reset();
+  if (!isKept) deleteChunks(engine, payload.number);
 }
 
 export function updateVerdict(engine: Engine, id: number, verdict: LogVerdict): void {
@@ -85,7 +100,7 @@ export function updateVerdict(engine: Engine, id: number, verdict: LogVerdict): 
 
 export function readEntry(engine: Engine, chain: Chain, version: number): LogEntry | null {
   const select = selectFrom(engine, chain, version);
-  const entry = select.step() && select.integer(9) === version ? entryAt(select) : null;
+  const entry = select.step() && select.integer(VERSION) === version ? entryAt(select) : null;
   select.reset();
   return entry;
 }
@@ -104,45 +119,74 @@ export function readHash(engine: Engine, chain: Chain, version: number): HeaderH
   return hash;
 }
 
+export interface ReadPart {
+  readonly run: Uint8Array | null;
+  /** Of the run's last changeset. */
+  readonly hash: HeaderHash;
+  /** Of the changeset that the reading stopped at, when that is large. */
+  readonly outline: Uint8Array | null;
+  readonly next: number;
+}
+
 /**
  * One run from `first` on: stops at a gap, at `last`, or above about `bytesMax` bytes, but holds at
- * least one changeset. Null when `first` is not held.
+ * least one changeset. With "outlined" it stops behind a large changeset as well, whose outline it
+ * gives. Null when `first` is not held.
  */
 export function readRun(
   engine: Engine,
   chain: Chain,
-  first: number,
-  last: number,
+  { first, last }: VersionRange,
   bytesMax: number,
-): {
-  readonly run: Uint8Array;
-  readonly bytes: number;
-  /** Of its last changeset. */
-  readonly hash: HeaderHash;
-  readonly next: number;
-} | null {
+  large: "whole" | "outlined",
+): ReadPart | null {
+  const { stream, branch, key: author } = chain;
+  const name = branch === "" ? { stream } : { stream, branch };
   const select = selectFrom(engine, chain, first);
   const changesets: SignedChangeset[] = [];
   let previousHash: HeaderHash | null = null;
   let hash: HeaderHash = ZERO_HASH;
+  let outline: Uint8Array | null = null;
   let bytes = 0;
   while (changesets.length < RUN_CHANGESETS_MAX && select.step()) {
-    const version = select.integer(9);
+    const version = select.integer(VERSION);
     if (version !== first + changesets.length || version > last) break;
-    const { changeset, headerHash: own, previousHash: before } = entryAt(select);
-    previousHash ??= before;
-    const size = changeset.headerBytes.length + 64 + changeset.payload.length + 4;
+    const entry = entryAt(select);
+    const { header, headerBytes, signature, payload, previousHash: before } = entry;
+    const isOutlined = large === "outlined" && payload.number !== null;
+    const payloadBytes = isOutlined ? payload.bytes.length : header.payloadBytes;
+    const size = headerBytes.length + 64 + payloadBytes + 4;
     if (changesets.length > 0 && bytes + size > bytesMax) break;
+    if (isOutlined) {
+      const chunkHashes = payload.bytes;
+      const signed = { header, headerBytes, signature, chunkHashes };
+      outline = encodeOutline({ ...name, author, previousHash: before, ...signed });
+      break;
+    }
+    previousHash ??= before;
+    hash = entry.headerHash;
     bytes += size;
-    hash = own;
-    changesets.push(changeset);
+    const whole = wholePayload(engine, header, payload);
+    changesets.push({ header, headerBytes, signature, payload: whole });
   }
   select.reset();
-  if (previousHash === null) return null;
-  const { stream, branch, key: author } = chain;
-  const name = branch === "" ? { stream } : { stream, branch };
-  const run = encodeRun({ ...name, author, previousHash, changesets });
-  return { run, bytes: run.length, hash, next: first + changesets.length };
+  const run =
+    previousHash === null ? null : encodeRun({ ...name, author, previousHash, changesets });
+  if (run === null && outline === null) return null;
+  return { run, hash, outline, next: first + changesets.length + (outline === null ? 0 : 1) };
+}
+
+/** Where the chunks of a large changeset are; null when it is not large, or not held. */
+export function readPayloadNumber(engine: Engine, chain: Chain, version: number): number | null {
+  const select = engine.prepare(
+    "SELECT chunks FROM rowmesh_log WHERE author = ? AND stream = ? AND version = ? AND chunks IS NOT NULL",
+  );
+  select.bindInteger(1, chain.author);
+  select.bindInteger(2, streamByteOf(chain.stream));
+  select.bindInteger(3, version);
+  const number = select.step() ? select.integer(0) : null;
+  select.reset();
+  return number;
 }
 
 const selectFrom = (engine: Engine, chain: Chain, version: number): Statement => {
@@ -165,11 +209,12 @@ export const entryAt = (select: Statement): LogEntry => {
     merged: select.stored(3) === null ? null : select.integer(3),
     headerHash: headerHash(select.blob(4)),
     previousHash: headerHash(select.blob(5)),
-    changeset: {
-      header: decodeHeader(headerBytes),
-      headerBytes,
-      signature: select.blob(7),
-      payload: select.blob(8),
+    header: decodeHeader(headerBytes),
+    headerBytes,
+    signature: select.blob(7),
+    payload: {
+      number: select.stored(8) === null ? null : select.integer(8),
+      bytes: select.blob(9),
     },
   };
 };

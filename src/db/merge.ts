@@ -10,7 +10,7 @@
  */
 
 import { fromHex, type SiteId } from "../protocol/ids.ts";
-import type { ChangesetPayload } from "../protocol/payload.ts";
+import type { PayloadRows } from "../protocol/payload.ts";
 import type { Engine } from "./engine.ts";
 import { mergeNewRows, type SequencedRow } from "./merge-new-rows.ts";
 import {
@@ -39,7 +39,8 @@ export function mergeRows(
   engine: Engine,
   schema: AppSchema,
   site: SiteId,
-  payload: ChangesetPayload,
+  payload: PayloadRows,
+  onTable: (table: AppTable) => void = () => undefined,
 ): void {
   const siteBytes = fromHex(site);
   // A row that is whole for its own version is new as a whole; what later ones add has its default.
@@ -52,6 +53,7 @@ export function mergeRows(
       seq += row.cells.length + (row.sentinel ? 1 : 0);
       return { row, seq: first };
     });
+    onTable(table);
     insertThroughVtab(engine, table, siteBytes, mergeNewRows(engine, table, siteBytes, sequenced));
   }
 }

@@ -4,22 +4,22 @@
  * @module
  */
 
-import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { isMeshError, MeshError } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, SiteId } from "../protocol/ids.ts";
 import { fromHex } from "../protocol/ids.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
-import type { IngestOutcome } from "../seams.ts";
-import { appendSome } from "./append.ts";
+import type { ChunkRequest, IngestOutcome } from "../seams.ts";
+import { admitOutline, appendSome } from "./append.ts";
 import type { Chain } from "./chains.ts";
 import { changeEvents } from "./change-events.ts";
 import { judgeClaims } from "./claims.ts";
 import { knownSchema } from "./known-schemas.ts";
 import { type DatabaseFile, openDatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
+import { addChunks, chunkHashOf, incomingOf, isMissing, isWhole } from "./incoming.ts";
 import { createLiveQueries } from "./live-query.ts";
 import { logAuthors, logCounts } from "./log-status.ts";
-import { readHash, readRun } from "./log.ts";
+import { readHash, readPayloadNumber, readRun } from "./log.ts";
 import { createMutex } from "./mutex.ts";
 import { isCopied, takeNewKey } from "./new-key.ts";
 import { rebuildTables } from "./rebuild.ts";
@@ -32,6 +32,7 @@ import { createReplicaState, release, type ReplicaState, reloadState } from "./r
 import { bindDrafts, restoreOwn } from "./restore.ts";
 import { installSchema } from "./schema-install.ts";
 import { computeStateHash } from "./state-hash.ts";
+import { type ArrivedChangeset, readChunk } from "./stored-payload.ts";
 import { createTransactions } from "./transaction.ts";
 import { ownChain, sealTransaction } from "./write-path.ts";
 
@@ -54,7 +55,10 @@ export async function openReplicaDatabase(
     for (let more = state.untried.size > 0; more;) ({ more } = await appendSome(state, [], 0));
     // Noticed before, and ended before it was done.
     if (isCopied(state)) await takeNewKey(state, options.identity);
-    return createReplicaDatabase(state, options);
+    const database = createReplicaDatabase(state, options);
+    // Large ones whose last chunk was committed before this process began.
+    await database.append([]);
+    return database;
   } catch (error) {
     await (opened ?? options.storage).close();
     throw error;
@@ -97,11 +101,13 @@ function createReplicaDatabase(
     const entries = state.chains.takeChanged();
     const tables = new Set(state.changedTables);
     state.changedTables.clear();
-    if (entries.length === 0 && tables.size === 0) return;
+    const incoming = [...state.incomingChanged.values()];
+    state.incomingChanged.clear();
+    if (entries.length === 0 && tables.size === 0 && incoming.length === 0) return;
     for (const wake of wakers) wake();
     wakers.clear();
     live.changed(tables);
-    for (const listener of listeners) listener({ entries, broadcasts, tables });
+    for (const listener of listeners) listener({ entries, broadcasts, tables, incoming });
   };
   /** One transaction of rowmesh's own; memory follows the file when it fails. */
   const change = async <T>(work: (engine: Engine) => Promise<T>): Promise<T> => {
@@ -164,7 +170,7 @@ function createReplicaDatabase(
     }
   };
   const appendOthers = async (
-    changesets: readonly VerifiedChangeset[],
+    changesets: readonly ArrivedChangeset[],
   ): Promise<readonly IngestOutcome[]> => {
     const outcomes: IngestOutcome[] = [];
     for (let more = true; more;) {
@@ -181,7 +187,7 @@ function createReplicaDatabase(
     return outcomes;
   };
   const appendOwn = async (
-    changesets: readonly VerifiedChangeset[],
+    changesets: readonly ArrivedChangeset[],
   ): Promise<readonly IngestOutcome[]> => {
     const restored = await mutex.run(async () => {
       const outcomes = await restoreOwn(state, changesets);
@@ -196,6 +202,30 @@ function createReplicaDatabase(
       const isApplied = outcome.verdict === "held" && isSettledIn(state, changesets[at]);
       return isApplied ? { verdict: "applied" } : outcome;
     });
+  };
+  const append = async (
+    changesets: readonly ArrivedChangeset[],
+  ): Promise<readonly IngestOutcome[]> => {
+    const outcomes: IngestOutcome[] = [];
+    for (let from = 0; from < changesets.length;) {
+      const { siteId } = state.signer;
+      const isOwn = changesets[from]?.header.site === siteId;
+      let to = from + 1;
+      while (to < changesets.length && (changesets[to]?.header.site === siteId) === isOwn) to++;
+      const part = changesets.slice(from, to);
+      outcomes.push(...(isOwn ? await appendOwn(part) : await appendOthers(part)));
+      from = to;
+    }
+    return outcomes;
+  };
+  /** Into the log with large ones that are whole. What cannot go there yet waits for the next call. */
+  const appendWhole = async (): Promise<ReadonlyMap<HeaderHash, IngestOutcome>> => {
+    const outcomes = new Map<HeaderHash, IngestOutcome>();
+    for (const { changeset } of [...state.incoming.values()].filter(isWhole)) {
+      const [outcome] = await append([changeset]);
+      if (outcome !== undefined) outcomes.set(changeset.headerHash, outcome);
+    }
+    return outcomes;
   };
   return {
     ...transactions,
@@ -227,26 +257,40 @@ function createReplicaDatabase(
     },
     authorOf: (site) => state.chains.authorOf(site),
     append: async (changesets) => {
-      const outcomes: IngestOutcome[] = [];
-      for (let from = 0; from < changesets.length;) {
-        const { siteId } = state.signer;
-        const isOwn = changesets[from]?.header.site === siteId;
-        let to = from + 1;
-        while (to < changesets.length && (changesets[to]?.header.site === siteId) === isOwn) {
-          to++;
-        }
-        const part = changesets.slice(from, to);
-        outcomes.push(...(isOwn ? await appendOwn(part) : await appendOthers(part)));
-        from = to;
-      }
+      const outcomes = await append(changesets);
+      await appendWhole();
       return outcomes;
     },
-    read: (range, bytesMax) =>
+    appendOutlines: async (outlines) => {
+      const outcomes = await mutex.run(() =>
+        change(async (engine) => outlines.map((outline) => admitOutline(state, engine, outline))),
+      );
+      await appendWhole();
+      return outcomes;
+    },
+    missingChunkHash: (headerHash, index) => {
+      const incoming = state.incoming.get(headerHash);
+      const isAsked = incoming !== undefined && isMissing(incoming, index);
+      return isAsked ? chunkHashOf(incoming, index) : null;
+    },
+    appendChunks: async (chunks) => {
+      const kept = await mutex.run(() =>
+        change(async (engine) => addChunks(state, engine, chunks)),
+      );
+      const outcomes = await appendWhole();
+      return kept.map((outcome, at) => {
+        const whole = outcomes.get(chunks[at]?.headerHash as HeaderHash);
+        return outcome.verdict === "incomplete" && whole !== undefined ? whole : outcome;
+      });
+    },
+    incoming: () => [...state.incoming.values()].map(incomingOf),
+    readChunks: (request) => read((engine) => readChunks(state, engine, request)),
+    read: (range, bytesMax, large = "whole") =>
       mutex.run(async () => {
         await file.recover();
         if (chainOf(state, range) === state.chains.own())
           await releaseUpTo(releasable(state, range));
-        return readRange(state, file.engine(), range, bytesMax);
+        return readRange(state, file.engine(), range, bytesMax, large);
       }),
     judge: (claims, also) => read((engine) => judgeClaims(state, engine, claims, also)),
     offer: (mode) =>
@@ -296,7 +340,7 @@ function createReplicaDatabase(
 
 const isSettledIn = (
   { chains }: ReplicaState,
-  changeset: VerifiedChangeset | undefined,
+  changeset: ArrivedChangeset | undefined,
 ): boolean => {
   if (changeset === undefined) return false;
   const { site, stream, version } = changeset.header;
@@ -316,26 +360,48 @@ function readRange(
   engine: Engine,
   range: ChangesetRange,
   bytesMax: number,
+  large: "whole" | "outlined",
 ): Awaited<ReturnType<ReplicaDatabase["read"]>> {
   const chain = chainOf(state, range);
   const runs: Uint8Array[] = [];
   const hashes: HeaderHash[] = [];
+  const outlines: Uint8Array[] = [];
   let bytes = 0;
   let next = range.first;
   // What lies above the watermark may still change: it is nobody else's.
   const isOwn = chain === state.chains.own();
   const last = isOwn ? Math.min(range.last, state.released.head) : range.last;
   if (chain === undefined) return { runs, hashes, next: null };
-  while (next <= last && (runs.length === 0 || bytes < bytesMax)) {
-    const part = readRun(engine, chain, next, last, bytesMax - bytes);
+  while (next <= last && (bytes === 0 || bytes < bytesMax)) {
+    const part = readRun(engine, chain, { first: next, last }, bytesMax - bytes, large);
     if (part === null) break;
-    runs.push(part.run);
-    hashes.push(part.hash);
-    bytes += part.bytes;
+    const { run, hash, outline } = part;
+    if (run !== null) {
+      runs.push(run);
+      hashes.push(hash);
+    }
+    if (outline !== null) outlines.push(outline);
+    bytes += (run?.length ?? 0) + (outline?.length ?? 0);
     ({ next } = part);
   }
-  const isServed = next > range.last || runs.length === 0 || (isOwn && next > last);
-  return { runs, hashes, next: isServed ? null : next };
+  const isServed = next > range.last || bytes === 0 || (isOwn && next > last);
+  return { runs, hashes, outlines, next: isServed ? null : next };
+}
+
+function readChunks(
+  { chains, released }: ReplicaState,
+  engine: Engine,
+  { site, stream, version, headerHash, indexes }: ChunkRequest,
+): { readonly index: number; readonly bytes: Uint8Array }[] {
+  const chain = chains.find(site, stream, version, headerHash);
+  if (chain === undefined) return [];
+  if (chain === chains.own() && version > released.head) return [];
+  const number = readPayloadNumber(engine, chain, version);
+  if (number === null) return [];
+  return indexes.flatMap((index) => {
+    const bytes = readChunk(engine, number, index);
+    return bytes === null ? [] : [{ index, bytes }];
+  });
 }
 
 async function bindMesh(

@@ -6,12 +6,12 @@
  */
 
 import { MeshError } from "../protocol/errors.ts";
-import { decodePayload } from "../protocol/payload.ts";
 import { installIdentity, openGeneration, readMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import { entryAt, LOG_ENTRY_COLUMNS } from "./log.ts";
 import { mergeRows } from "./merge.ts";
 import { type ReplicaState, reloadState } from "./replica-state.ts";
+import { rowsOf } from "./settle.ts";
 import type { AppSchema } from "./schema.ts";
 import { installSchema } from "./schema-install.ts";
 import { computeStateHash } from "./state-hash.ts";
@@ -78,6 +78,8 @@ const LOG_TABLES = [
   "rowmesh_author",
   "rowmesh_chain",
   "rowmesh_log",
+  "rowmesh_chunk",
+  "rowmesh_incoming",
 ] as const;
 
 /** Row by row in transactions of some thousand: a log does not fit in memory. */
@@ -107,8 +109,8 @@ function replay(fresh: Engine, schema: AppSchema): void {
     const entry = entryAt(select);
     select.reset();
     merged = entry.merged ?? merged + 1;
-    const { header, payload } = entry.changeset;
-    mergeRows(fresh, schema, header.site, decodePayload(payload));
+    const { header, payload } = entry;
+    mergeRows(fresh, schema, header.site, rowsOf(fresh, header, payload));
     return true;
   });
 }

@@ -8,14 +8,22 @@
  * @module
  */
 
-import type { VerifiedChangeset } from "../protocol/changeset.ts";
+import type { VerifiedChangeset, VerifiedOutline } from "../protocol/changeset.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PublicKey, SiteId } from "../protocol/ids.ts";
 import type { VectorEntry } from "../protocol/version-vector.ts";
-import type { Clock, IngestOutcome, ReplicaChange, Signer, StreamStore } from "../seams.ts";
+import type {
+  Clock,
+  IncomingChangeset,
+  IngestOutcome,
+  ReplicaChange,
+  Signer,
+  StreamStore,
+} from "../seams.ts";
 import type { ChangeEvent, EventsOptions } from "./change-events.ts";
 import type { IdentitySource } from "./database-file.ts";
 import type { ForkProof } from "./forks.ts";
+import type { ArrivedChunk } from "./incoming.ts";
 import type { FormerKey } from "./replica-state.ts";
 import type { Schema } from "./schema.ts";
 import type { MeshDatabase } from "./sql-runner.ts";
@@ -124,8 +132,22 @@ export interface ReplicaDatabase extends MeshDatabase {
    * @throws ERR_STORAGE_FULL, ERR_STORAGE_LOST, ERR_ENGINE_TRAP: nothing of the rest was kept; try again
    */
   readonly append: (changesets: readonly VerifiedChangeset[]) => Promise<readonly IngestOutcome[]>;
+  /** Keeps those that would be logged, to be filled with chunks. One outcome each. @throws as `append` */
+  readonly appendOutlines: (
+    outlines: readonly VerifiedOutline[],
+  ) => Promise<readonly IngestOutcome[]>;
+  /** The hash that this chunk of an incoming changeset must have; null when it is not missing. */
+  readonly missingChunkHash: (headerHash: HeaderHash, index: number) => Uint8Array | null;
+  /**
+   * Keeps them, in one transaction. Who brings the last one has the outcome of the changeset, the
+   * others "incomplete". @throws as `append`
+   */
+  readonly appendChunks: (chunks: readonly ArrivedChunk[]) => Promise<readonly IngestOutcome[]>;
+  readonly incoming: () => readonly IncomingChangeset[];
   /** As {@link StreamStore.read}: own unreleased changesets in the range are released first. */
   readonly read: StreamStore["read"];
+  /** As {@link StreamStore.readChunks}. */
+  readonly readChunks: StreamStore["readChunks"];
   /** As {@link StreamStore.judge}. */
   readonly judge: StreamStore["judge"];
   /** As {@link ReplicaStore.offer}. */

@@ -9,11 +9,12 @@ import { decodePayloadPrefix } from "../protocol/payload.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import { isMeshError } from "../protocol/errors.ts";
 import { type HeaderHash, meshId, siteId, type SiteId, ZERO_HASH } from "../protocol/ids.ts";
-import type { Clock, Signer } from "../seams.ts";
+import type { Clock, IncomingChangeset, Signer } from "../seams.ts";
 import { type Chain, type Chains, loadChains, type OwnHead } from "./chains.ts";
 import { type DatabaseFile, readMeta, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
 import type { ForkProof } from "./forks.ts";
+import { type Incoming, loadIncoming } from "./incoming.ts";
 import { readHash } from "./log.ts";
 import { OWN_AUTHOR } from "./log-tables.ts";
 import type { AppSchema } from "./schema.ts";
@@ -64,6 +65,10 @@ export interface ReplicaState {
   readonly parked: Map<Chain, Parked>;
   /** Changesets that the engine failed on although they are valid: not tried again by this process. */
   readonly setAside: Map<HeaderHash, MeshErrorCode>;
+  /** Large changesets of which chunks are missing. */
+  readonly incoming: Map<HeaderHash, Incoming>;
+  /** What nobody has been told of them yet. */
+  readonly incomingChanged: Map<HeaderHash, IncomingChangeset>;
   readonly refusals: Map<MeshErrorCode, number>;
   readonly lastWroteMs: Map<SiteId, number>;
   /** Names of tables that the open or last transaction changed. */
@@ -100,6 +105,8 @@ export function createReplicaState(
     waitersBySite: new Map(),
     parked: new Map(),
     setAside: new Map(),
+    incoming: new Map(),
+    incomingChanged: new Map(),
     refusals: new Map(),
     lastWroteMs: new Map(),
     changedTables: new Set(),
@@ -138,6 +145,7 @@ export function reloadState(state: ReplicaState): void {
   state.parked.clear();
   state.untried.clear();
   for (const chain of state.chains.all()) if (chain.settled < chain.head) state.untried.add(chain);
+  loadIncoming(state, engine);
   readRefusals(state, engine);
   readLastWrote(state, engine);
 }
@@ -177,10 +185,10 @@ function readRefusals(state: ReplicaState, engine: Engine): void {
   );
 }
 
-/** A payload's prefix is at most 47 bytes. */
+/** A payload's prefix is at most 48 bytes. */
 function readLastWrote(state: ReplicaState, engine: Engine): void {
   const head = engine.prepare(
-    "SELECT substr(payload, 1, 48) FROM rowmesh_log WHERE author = ? AND stream = 0 AND version = ? AND state IN (2, 3)",
+    "SELECT coalesce((SELECT substr(bytes, 1, 48) FROM rowmesh_chunk WHERE payload = chunks AND chunk = 0), substr(payload, 1, 48)) FROM rowmesh_log WHERE author = ? AND stream = 0 AND version = ? AND state IN (2, 3)",
   );
   for (const { author, site, settled, stream } of state.chains.all()) {
     if (stream !== "data" || settled === 0 || state.lastWroteMs.has(site)) continue;

@@ -6,14 +6,16 @@
  * @module
  */
 
-import type { VerifiedChangeset } from "../protocol/changeset.ts";
+import type { VerifiedOutline } from "../protocol/changeset.ts";
 import { fromHex, type MeshId } from "../protocol/ids.ts";
 import type { IngestOutcome } from "../seams.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import type { Engine } from "./engine.ts";
+import { isStillHere, settleIncoming } from "./incoming.ts";
 import { insertEntry, readEntry, readHash } from "./log.ts";
 import { release, type ReplicaState, reloadState } from "./replica-state.ts";
-import { ownChain, signNext } from "./write-path.ts";
+import { type ArrivedChangeset, storePayload } from "./stored-payload.ts";
+import { ownChain, type SignedHeader, signNext } from "./write-path.ts";
 
 export interface Resigning {
   readonly from: Chain;
@@ -37,14 +39,25 @@ export async function resign(
   { from, after, to, base, mesh }: Resigning,
 ): Promise<OwnHead> {
   let previous = base;
-  const updates: { readonly id: number; readonly changeset: VerifiedChangeset }[] = [];
+  const updates: { readonly id: number; readonly changeset: SignedHeader }[] = [];
   for (let version = after + 1; version <= from.head; version++) {
     const entry = readEntry(engine, from, version);
     if (entry === null) throw new RangeError(`no own version ${version} in the log`);
-    const { payload, header } = entry.changeset;
-    const signed = await signNext(state.signer, mesh, previous, payload, header.dependencies);
+    const { payload, header } = entry;
+    const {
+      header: next,
+      headerBytes,
+      signature,
+      headerHash,
+      previousHash,
+    } = await signNext(state.signer, mesh, previous, {
+      payload,
+      payloadBytes: header.payloadBytes,
+      dependencies: header.dependencies,
+    });
     // Payloads stay where they are: together they may not fit in memory.
-    updates.push({ id: entry.id, changeset: { ...signed, payload: new Uint8Array(0) } });
+    const signed = { header: next, headerBytes, signature, headerHash, previousHash };
+    updates.push({ id: entry.id, changeset: signed });
     previous = { head: signed.header.version, headHash: signed.headerHash };
   }
   const update = engine.prepare(
@@ -90,7 +103,7 @@ export function moveHead(state: ReplicaState, own: Chain, head: OwnHead, settled
  */
 export async function restoreOwn(
   state: ReplicaState,
-  changesets: readonly VerifiedChangeset[],
+  changesets: readonly ArrivedChangeset[],
 ): Promise<readonly (IngestOutcome | null)[]> {
   try {
     return await state.file.transact((engine) => restoreInTransaction(state, engine, changesets));
@@ -103,11 +116,11 @@ export async function restoreOwn(
 async function restoreInTransaction(
   state: ReplicaState,
   engine: Engine,
-  changesets: readonly VerifiedChangeset[],
+  changesets: readonly ArrivedChangeset[],
 ): Promise<readonly (IngestOutcome | null)[]> {
   const own = ownChain(state, engine);
   releaseKnown(state, engine, own, changesets);
-  const restored: VerifiedChangeset[] = [];
+  const restored: ArrivedChangeset[] = [];
   const outcomes: (IngestOutcome | null)[] = [];
   let base = state.released;
   // Ascending, so that none is left for a branch that follows another one of them.
@@ -115,8 +128,13 @@ async function restoreInTransaction(
     ([, a], [, b]) => a.header.version - b.header.version,
   );
   for (const [at, changeset] of ascending) {
-    const outcome = judgeOwn(state, engine, own, base, changeset);
+    const judged = judgeOwn(state, engine, own, base, changeset);
+    const isGone = judged?.verdict === "held" && !isStillHere(state, changeset);
+    const outcome: IngestOutcome | null = isGone ? { verdict: "later", code: "ERR_BUSY" } : judged;
     outcomes[at] = outcome;
+    if (outcome !== null && outcome.verdict !== "held") {
+      settleIncoming(state, engine, changeset, outcome);
+    }
     if (outcome?.verdict !== "held") continue;
     restored.push(changeset);
     base = { head: changeset.header.version, headHash: changeset.headerHash };
@@ -136,7 +154,9 @@ async function restoreInTransaction(
   const after = state.released.head;
   const head = await resign(state, engine, { from: own, after, to: own, base, mesh });
   for (const changeset of restored) {
-    insertEntry(engine, own, changeset, { state: "held", code: null, merged: null });
+    const payload = storePayload(engine, changeset);
+    insertEntry(engine, own, changeset, payload, { state: "held", code: null, merged: null });
+    settleIncoming(state, engine, changeset, { verdict: "held" });
   }
   // What was local and settled is so again when its turn comes, without being merged twice.
   moveHead(state, own, head, settled);
@@ -150,11 +170,11 @@ async function restoreInTransaction(
  * What comes back although it was never released, or is followed by what comes, was released by a
  * copy of this file: it keeps its signature.
  */
-function releaseKnown(
+export function releaseKnown(
   state: ReplicaState,
   engine: Engine,
   own: Chain,
-  changesets: readonly VerifiedChangeset[],
+  changesets: readonly Pick<VerifiedOutline, "header" | "headerHash" | "previousHash">[],
 ): void {
   let known: OwnHead = state.released;
   for (const { header, headerHash, previousHash } of changesets) {
@@ -171,15 +191,15 @@ function releaseKnown(
 }
 
 /** "held" when it continues `base`; null when it does not: a copy of this key wrote it. */
-function judgeOwn(
+export function judgeOwn(
   state: ReplicaState,
   engine: Engine,
   own: Chain,
   base: OwnHead,
-  changeset: VerifiedChangeset,
+  changeset: Pick<VerifiedOutline, "header" | "headerHash" | "previousHash" | "mesh">,
 ): IngestOutcome | null {
-  const { header, headerHash, previousHash } = changeset;
-  if (state.mesh === null || changeset.mesh !== state.mesh.id) {
+  const { header, headerHash, previousHash, mesh } = changeset;
+  if (state.mesh === null || mesh !== state.mesh.id) {
     return { verdict: "refused", code: "ERR_WRONG_MESH" };
   }
   if (header.stream !== "data" || state.schema === null) {

@@ -11,7 +11,13 @@
 import type { ChangesetHeader, Dependency, Stream } from "../protocol/changeset.ts";
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import { fromHex, type HeaderHash, type SiteId, toHex } from "../protocol/ids.ts";
-import { type ChangesetPayload, decodePayload, decodePayloadPrefix } from "../protocol/payload.ts";
+import { CHUNK_BYTES } from "../protocol/limits.ts";
+import {
+  decodePayloadPrefix,
+  type PayloadRows,
+  readPrefix,
+  readTables,
+} from "../protocol/payload.ts";
 import type { Chain } from "./chains.ts";
 import type { Engine } from "./engine.ts";
 import { type LogEntry, type LogVerdict, readEntry, updateVerdict } from "./log.ts";
@@ -24,6 +30,7 @@ import {
   reloadState,
 } from "./replica-state.ts";
 import { type AppSchema, schemaVersionOf } from "./schema.ts";
+import { payloadReader, payloadStart, type StoredPayload } from "./stored-payload.ts";
 import { validatePayload } from "./validate.ts";
 
 /** The changeset that is being merged when something fails. */
@@ -68,7 +75,7 @@ export const isSpent = (budget: Budget): boolean =>
 
 type Judged = Pick<LogEntry, "headerHash" | "code"> & {
   readonly header: ChangesetHeader;
-  readonly payload: Uint8Array;
+  readonly payload: StoredPayload;
 };
 
 export type OnSettled = (chain: Chain, version: number, verdict: LogVerdict) => void;
@@ -97,14 +104,14 @@ export function settleUntried(
       const version = chain.settled + 1;
       const entry = readEntry(engine, chain, version);
       if (entry === null) throw new RangeError(`no version ${version} of ${chain.site} in the log`);
-      const { header, payload } = entry.changeset;
+      const { header, payload } = entry;
       budget.changesets--;
       if (entry.state === "merged") {
         // Written here, before what it follows came back.
         settled(state, chain, entry.headerHash, header.dependencies);
         continue;
       }
-      budget.payloadBytes -= payload.length;
+      budget.payloadBytes -= header.payloadBytes;
       const judged = { header, payload, headerHash: entry.headerHash, code: entry.code };
       const verdict = trySettle(state, engine, chain, judged, watch);
       if (verdict.state !== entry.state || verdict.code !== entry.code) {
@@ -138,14 +145,15 @@ export function trySettle(
     return { state: "held", code: null, merged: null };
   }
   const verdict = judgeAndMerge(state, engine, chain.site, changeset, watch);
+  const start = payloadStart(engine, changeset.payload);
   if (verdict.code !== null && verdict.code !== changeset.code) countRefusal(state, verdict.code);
   if (verdict.state === "parked") {
-    state.parked.set(chain, parkedAs(verdict.code ?? "ERR_SCHEMA_NEWER", changeset.payload));
+    state.parked.set(chain, parkedAs(verdict.code ?? "ERR_SCHEMA_NEWER", start));
     return verdict;
   }
   if (verdict.state === "void") state.voidCount++;
   settled(state, chain, headerHash, header.dependencies);
-  noteWallClock(state, chain.site, changeset.payload);
+  noteWallClock(state, chain.site, start);
   return verdict;
 }
 
@@ -199,6 +207,17 @@ function isSettled(
   return chain !== undefined && chain.settled >= version;
 }
 
+/** Chunk by chunk: what is decoded is not kept. Of a payload that was found readable. */
+export function rowsOf(
+  engine: Engine,
+  header: ChangesetHeader,
+  payload: StoredPayload,
+): PayloadRows {
+  const reader = payloadReader(engine, header, payload);
+  const { schemaVersion } = readPrefix(reader);
+  return { schemaVersion, tables: readTables(reader, CHUNK_BYTES) };
+}
+
 const parked = (code: MeshErrorCode): LogVerdict => ({ state: "parked", code, merged: null });
 const voided: LogVerdict = { state: "void", code: "ERR_ROWS_INVALID", merged: null };
 
@@ -216,26 +235,27 @@ function judgeAndMerge(
   if (changeset.code === "ERR_ENGINE_TRAP") return parked("ERR_ENGINE_TRAP");
   const readable = header.kind === "data" && header.encoding.type === "plain";
   if (!readable) return parked("ERR_ENCODING_UNKNOWN");
-  let rows: ChangesetPayload;
+  let rows: PayloadRows;
   try {
-    const { schemaVersion, schemaHash } = decodePayloadPrefix(payload);
+    const reader = payloadReader(engine, header, payload);
+    const { schemaVersion, schemaHash } = readPrefix(reader);
     if (schemaVersion > schema.version) return parked("ERR_SCHEMA_NEWER");
     const { hash } = schemaVersionOf(schema, schemaVersion);
     if (schemaHash !== null && schemaHash !== hash) {
       return parked("ERR_SCHEMA_MISMATCH");
     }
-    rows = decodePayload(payload);
+    const decoded = readTables(reader, CHUNK_BYTES);
+    // Small ones are decoded once; large ones a second time, rather than kept.
+    rows = { schemaVersion, tables: payload.number === null ? [...decoded] : decoded };
     validatePayload(rows, schema, engine);
   } catch (error) {
     const broken = ["ERR_ROWS_INVALID", "ERR_NOT_CANONICAL", "ERR_LIMIT"] as const;
     if (broken.some((code) => isMeshError(error, code))) return voided;
     throw error;
   }
+  if (payload.number !== null) rows = rowsOf(engine, header, payload);
   watch.merging = headerHash;
-  mergeRows(engine, schema, site, rows);
+  mergeRows(engine, schema, site, rows, (table) => state.changedTables.add(table.name));
   watch.merging = null;
-  for (const { table } of rows.tables) {
-    state.changedTables.add(schema.tables[table]?.name ?? "");
-  }
   return { state: "merged", code: null, merged: state.nextMerged++ };
 }

@@ -8,7 +8,7 @@
 
 import { isMeshError, MeshError } from "../protocol/errors.ts";
 import { CLOCK_MAX, PRIMARY_KEY_BYTES_MAX, ROWS_MAX, VALUE_BYTES_MAX } from "../protocol/limits.ts";
-import type { ChangesetPayload, RowChanges } from "../protocol/payload.ts";
+import type { PayloadRows, RowChanges } from "../protocol/payload.ts";
 import type { StoredValue } from "../protocol/values.ts";
 import type { Engine } from "./engine.ts";
 import { unpackKey } from "./packed-key.ts";
@@ -26,11 +26,7 @@ import {
  * By the tables of the version the payload names, which is this schema's or an earlier one.
  * @throws MeshError ERR_ROWS_INVALID: void everywhere and for ever
  */
-export function validatePayload(
-  payload: ChangesetPayload,
-  schema: AppSchema,
-  engine: Engine,
-): void {
+export function validatePayload(payload: PayloadRows, schema: AppSchema, engine: Engine): void {
   const { tables } = schemaVersionOf(schema, payload.schemaVersion);
   let rowCount = 0;
   for (const { table: number, rows } of payload.tables) {

@@ -9,15 +9,21 @@ import {
   type ChangesetHeader,
   type Dependency,
   encodeHeader,
-  type VerifiedChangeset,
+  type VerifiedOutline,
 } from "../protocol/changeset.ts";
 import { encodeBroadcast } from "../protocol/changeset-run.ts";
 import { MeshError } from "../protocol/errors.ts";
 import { DRAFT_MESH, fromHex, type HeaderHash, type MeshId, ZERO_HASH } from "../protocol/ids.ts";
-import { BROADCAST_BYTES_MAX, DEPENDENCIES_MAX, WALL_CLOCK_MS_MAX } from "../protocol/limits.ts";
-import { encodePayload, type TableChanges } from "../protocol/payload.ts";
+import { concatBytes } from "../protocol/bytes.ts";
+import {
+  BROADCAST_BYTES_MAX,
+  CHUNK_BYTES,
+  DEPENDENCIES_MAX,
+  WALL_CLOCK_MS_MAX,
+} from "../protocol/limits.ts";
+import { createPayloadWriter, type PayloadPrefix } from "../protocol/payload.ts";
 import type { Signer } from "../seams.ts";
-import { captureChanges } from "./capture.ts";
+import { type CapturedTable, captureChanges } from "./capture.ts";
 import type { Chain, OwnHead } from "./chains.ts";
 import { syncBit, writeMeta } from "./database-file.ts";
 import type { Engine } from "./engine.ts";
@@ -25,6 +31,7 @@ import { insertEntry } from "./log.ts";
 import { release, type ReplicaState } from "./replica-state.ts";
 import { settled } from "./settle.ts";
 import type { AppSchema } from "./schema.ts";
+import { insertChunk, nextPayloadNumber, type StoredPayload } from "./stored-payload.ts";
 import { validatePayload } from "./validate.ts";
 
 /**
@@ -70,30 +77,24 @@ export async function appendOwn(
   state: ReplicaState,
   engine: Engine,
   schema: AppSchema,
-  tables: readonly TableChanges[],
+  tables: readonly CapturedTable[],
   dependencies: readonly Dependency[],
   broadcasts: Uint8Array[],
 ): Promise<void> {
   const wallClockMs = wallClock(state);
   const announces = state.announced !== schema.version;
-  const payload = {
+  const prefix = {
     schemaVersion: schema.version,
     schemaHash: announces ? schema.hash : null,
     wallClockMs,
-    tables,
   };
-  validatePayload(payload, schema, engine);
+  const { payload, payloadBytes } = writePayload(state, engine, schema, prefix, tables);
   const own = ownChain(state, engine);
-  const changeset = await signNext(
-    state.signer,
-    state.mesh?.id ?? DRAFT_MESH,
-    own,
-    encodePayload(payload),
-    dependencies,
-  );
-  const { headerHash, header } = changeset;
+  const content = { payload, payloadBytes, dependencies };
+  const signed = await signNext(state.signer, state.mesh?.id ?? DRAFT_MESH, own, content);
+  const { headerHash, header } = signed;
   const merged = state.nextMerged++;
-  insertEntry(engine, own, changeset, { state: "merged", code: null, merged });
+  insertEntry(engine, own, signed, payload, { state: "merged", code: null, merged });
   const isNext = own.settled === own.head;
   own.head = header.version;
   own.headHash = headerHash;
@@ -107,10 +108,41 @@ export async function appendOwn(
   }
   if (state.mesh === null || !state.offering) return;
   release(state, own, { head: own.head, headHash: own.headHash });
-  if (changeset.payload.length > BROADCAST_BYTES_MAX) return;
-  const previousHashPrefix = fromHex(changeset.previousHash).subarray(0, 8);
+  if (payloadBytes > BROADCAST_BYTES_MAX) return;
+  const previousHashPrefix = fromHex(signed.previousHash).subarray(0, 8);
+  const changeset = { ...signed, payload: payload.bytes };
   const broadcast = encodeBroadcast({ previousHashPrefix, changeset });
   if (broadcast.length <= BROADCAST_BYTES_MAX) broadcasts.push(broadcast);
+}
+
+/** Row by row, checked as a receiver would; chunk by chunk into the file where it is large. */
+function writePayload(
+  { signer }: ReplicaState,
+  engine: Engine,
+  schema: AppSchema,
+  prefix: PayloadPrefix,
+  tables: readonly CapturedTable[],
+): { readonly payload: StoredPayload; readonly payloadBytes: number } {
+  const hashes: Uint8Array[] = [];
+  let number: number | null = null;
+  const takeChunk = (chunk: Uint8Array): void => {
+    number ??= nextPayloadNumber(engine);
+    insertChunk(engine, number, hashes.length, chunk);
+    hashes.push(signer.chunkHash(chunk));
+  };
+  const writer = createPayloadWriter(prefix, tables.length, takeChunk);
+  for (const { table, rows: count, parts } of tables) {
+    writer.table(table, count);
+    for (const rows of parts) {
+      validatePayload({ ...prefix, tables: [{ table, rows }] }, schema, engine);
+      for (const row of rows) writer.row(row);
+    }
+  }
+  const last = writer.finish();
+  const payloadBytes = hashes.length * CHUNK_BYTES + last.length;
+  if (hashes.length === 0) return { payload: { bytes: last, number: null }, payloadBytes };
+  takeChunk(last);
+  return { payload: { bytes: concatBytes(hashes), number }, payloadBytes };
 }
 
 /** Of the device, within what a payload can say. */
@@ -122,14 +154,26 @@ export const ownChain = (state: ReplicaState, engine: Engine): Chain => {
   return state.chains.own() ?? state.chains.add(engine, siteId, publicKey, "data");
 };
 
+export type SignedHeader = Pick<
+  VerifiedOutline,
+  "header" | "headerBytes" | "signature" | "headerHash" | "previousHash"
+>;
+
 /** The successor of `previous`, signed. */
 export const signNext = async (
   signer: Signer,
   mesh: MeshId,
   previous: OwnHead,
-  payload: Uint8Array,
-  dependencies: readonly Dependency[],
-): Promise<VerifiedChangeset> => {
+  {
+    payload,
+    payloadBytes,
+    dependencies,
+  }: {
+    readonly payload: StoredPayload;
+    readonly payloadBytes: number;
+    readonly dependencies: readonly Dependency[];
+  },
+): Promise<SignedHeader> => {
   const version = previous.head + 1;
   const header: ChangesetHeader = {
     kind: "data",
@@ -138,9 +182,12 @@ export const signNext = async (
     site: signer.siteId,
     version,
     publicKey: version === 1 ? signer.publicKey : null,
-    payloadBytes: payload.length,
+    payloadBytes,
     dependencies,
   };
   const previousHash: HeaderHash = version === 1 ? ZERO_HASH : previous.headHash;
-  return signer.sign({ header, headerBytes: encodeHeader(header), payload, previousHash }, mesh);
+  const unsigned = { header, headerBytes: encodeHeader(header), previousHash };
+  return payload.number === null
+    ? signer.sign({ ...unsigned, payload: payload.bytes }, mesh)
+    : signer.signOutline({ ...unsigned, chunkHashes: payload.bytes }, mesh);
 };

@@ -12,6 +12,7 @@ import type { PeerId } from "../protocol/ids.ts";
 import { BROADCAST_BYTES_MAX, BROADCAST_PENDING_MAX } from "../protocol/limits.ts";
 import { authorStream, type ChangesetRange } from "../protocol/version-vector.ts";
 import type { BroadcastVerdict, IngestOutcome } from "../seams.ts";
+import { rangeOfBroadcast } from "./claimed-range.ts";
 import type { DigestedVector } from "./digest.ts";
 import type { Emit } from "./effect.ts";
 import { type Intake, isTaken } from "./intake.ts";
@@ -19,7 +20,6 @@ import type { Leases } from "./leases.ts";
 import { isBlamed, type Refusals } from "./refusals.ts";
 import type { Newcomers } from "./newcomers.ts";
 import type { Recent } from "./recent.ts";
-import { rangeOfBroadcast } from "./run-parts.ts";
 
 const VERDICT_MS = 200;
 /** Gossip that brought something this recently is taken to work. */
@@ -74,9 +74,10 @@ export function createBroadcasting(options: BroadcastOptions): Broadcasting {
       return refuse(id, from, error.code);
     }
     // Too many new authors: this one is pulled when it is its turn.
-    const isNewcomer = !ours.entries.has(authorStream(range));
+    const key = authorStream(range);
+    const isNewcomer = !ours.entries.has(key);
     if (isNewcomer && newcomers.room("hearsay", nowMs) < 1) return verdict(id, "ignore");
-    leases.take(holder, range);
+    leases.take(holder, key, range);
     pending.set(id, nowMs + VERDICT_MS);
     ingesting += 1;
     intake.submit({ type: "broadcast", bytes }, (outcomes, doneMs) => {

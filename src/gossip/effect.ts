@@ -8,7 +8,13 @@
 import type { MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import type { ChangesetRange, VectorEntry } from "../protocol/version-vector.ts";
-import type { BroadcastVerdict, IngestItem, IngestOutcome } from "../seams.ts";
+import type {
+  BroadcastVerdict,
+  ChunkRequest,
+  IncomingChangeset,
+  IngestItem,
+  IngestOutcome,
+} from "../seams.ts";
 
 export type ReplicationEvent =
   | { readonly type: "peerUp"; readonly peer: PeerId }
@@ -20,13 +26,21 @@ export type ReplicationEvent =
       readonly type: "changed";
       readonly entries: readonly VectorEntry[];
       readonly broadcasts: readonly Uint8Array[];
+      readonly incoming?: readonly IncomingChangeset[];
     }
   /** The answer to the last `read` for this peer; no runs and no `next` when the store failed. */
   | {
       readonly type: "read";
       readonly peer: PeerId;
       readonly runs: readonly Uint8Array[];
+      readonly outlines?: readonly Uint8Array[];
       readonly next: number | null;
+    }
+  /** The answer to the last `readChunks` for this peer; none when the store failed. */
+  | {
+      readonly type: "chunksRead";
+      readonly peer: PeerId;
+      readonly chunks: readonly { readonly index: number; readonly bytes: Uint8Array }[];
     }
   /** Every `ingest` gets exactly one; no outcomes when the store failed. */
   | {
@@ -49,13 +63,14 @@ export type Effect =
   | { readonly type: "send"; readonly to: PeerId; readonly frames: readonly Uint8Array[] }
   | { readonly type: "broadcast"; readonly bytes: Uint8Array }
   | { readonly type: "ingest"; readonly ticket: number; readonly item: IngestItem }
-  /** At most one per peer is under way. */
+  /** Of these two at most one per peer is under way. */
   | {
       readonly type: "read";
       readonly peer: PeerId;
       readonly range: ChangesetRange;
       readonly bytesMax: number;
     }
+  | { readonly type: "readChunks"; readonly peer: PeerId; readonly request: ChunkRequest }
   | { readonly type: "offer"; readonly mode: "on" | "off" }
   | { readonly type: "penalise"; readonly peer: PeerId; readonly code: MeshErrorCode }
   | { readonly type: "suggest"; readonly via: PeerId; readonly peers: readonly PeerId[] }

@@ -1,11 +1,11 @@
 /**
- * Intake: what is on its way into the store, by ticket, and how many bytes of it are in memory,
- * runs half received included. Bounded over all peers.
+ * Intake: what is on its way into the store, by ticket, and how many bytes of it are in memory.
+ * Bounded over all peers.
  *
  * @module
  */
 
-import { INGEST_BYTES_MAX, RUN_BYTES_MAX, WANT_BYTES_MAX } from "../protocol/limits.ts";
+import { INGEST_BYTES_MAX, WANT_BYTES_MAX } from "../protocol/limits.ts";
 import type { IngestItem, IngestOutcome } from "../seams.ts";
 import type { Emit } from "./effect.ts";
 
@@ -16,11 +16,7 @@ const ENOUGH_BYTES = 4 * WANT_BYTES_MAX;
 type Ingested = (outcomes: readonly IngestOutcome[], nowMs: number) => void;
 
 export interface Intake {
-  /** Room for a whole run. Half-received ones never take more than half of it. */
   readonly hasRoom: (bytes: number) => boolean;
-  /** Counts bytes of half-received runs. @returns false, and counts nothing, when there is no room. */
-  readonly holdPart: (bytes: number) => boolean;
-  readonly releaseParts: (bytes: number) => void;
   readonly hasEnough: () => boolean;
   readonly submit: (item: IngestItem, ingested: Ingested) => void;
   readonly ingested: (ticket: number, outcomes: readonly IngestOutcome[], nowMs: number) => void;
@@ -30,18 +26,9 @@ export interface Intake {
 export function createIntake(emit: Emit): Intake {
   const pending = new Map<number, { readonly bytes: number; readonly ingested: Ingested }>();
   let bytes = 0;
-  let partBytes = 0;
   let lastTicket = 0;
   return {
-    hasRoom: (more) => bytes + partBytes + more <= INGEST_BYTES_MAX,
-    holdPart: (more) => {
-      if (partBytes + more > RUN_BYTES_MAX) return false;
-      partBytes += more;
-      return true;
-    },
-    releaseParts: (released) => {
-      partBytes -= released;
-    },
+    hasRoom: (more) => bytes + more <= INGEST_BYTES_MAX,
     hasEnough: () => bytes >= ENOUGH_BYTES,
     submit: (item, ingested) => {
       lastTicket += 1;
@@ -56,7 +43,7 @@ export function createIntake(emit: Emit): Intake {
       bytes -= entry.bytes;
       entry.ingested(outcomes, nowMs);
     },
-    bytes: () => bytes + partBytes,
+    bytes: () => bytes,
   };
 }
 

@@ -1,65 +1,68 @@
 /**
- * Leases: which versions are on their way to us, so that nobody else is asked for them. Whoever
- * brings them (a want, a run or a broadcast being ingested) holds the lease under a number of its
- * own, until it lets go.
+ * Leases: which versions, and which chunks of large ones, are on their way to us, so that nobody else
+ * is asked for them. Whoever brings them (a want, a run, a chunk or a broadcast being ingested) holds
+ * the lease under a number of its own, until it lets go.
  *
  * @module
  */
 
+import type { HeaderHash } from "../protocol/ids.ts";
 import {
   type AuthorStream,
-  authorStream,
-  type ChangesetRange,
   subtractRanges,
   type VersionRange,
 } from "../protocol/version-vector.ts";
+
+/** Versions of a chain, or chunks of a changeset. */
+export type LeaseKey = AuthorStream | HeaderHash;
 
 /** What was ingested is not asked for again before our vector had this long to say so. */
 const SETTLING_MS = 1_000;
 
 export interface Leases {
-  readonly take: (holder: number, range: ChangesetRange) => void;
+  readonly take: (holder: number, key: LeaseKey, range: VersionRange) => void;
   readonly release: (holder: number) => void;
   /** Releases it a little later: the store took it, our vector does not show it yet. */
   readonly settle: (holder: number, nowMs: number) => void;
   /** Of these ranges, ascending, what nobody brings. */
-  readonly free: (key: AuthorStream, ranges: readonly VersionRange[]) => readonly VersionRange[];
+  readonly free: (key: LeaseKey, ranges: readonly VersionRange[]) => readonly VersionRange[];
   readonly lapse: (nowMs: number) => void;
   readonly size: () => number;
 }
 
 export function createLeases(): Leases {
-  const rangesByHolder = new Map<number, ChangesetRange[]>();
-  const holdersByKey = new Map<AuthorStream, Set<number>>();
+  const leasesByHolder = new Map<
+    number,
+    { readonly key: LeaseKey; readonly range: VersionRange }[]
+  >();
+  const holdersByKey = new Map<LeaseKey, Set<number>>();
   /** Ascending by time, since every one settles equally long. */
   const settlingUntilMs = new Map<number, number>();
 
   function release(holder: number): void {
-    for (const range of rangesByHolder.get(holder) ?? []) {
-      const key = authorStream(range);
+    for (const { key } of leasesByHolder.get(holder) ?? []) {
       const holders = holdersByKey.get(key);
       holders?.delete(holder);
       if (holders?.size === 0) holdersByKey.delete(key);
     }
-    rangesByHolder.delete(holder);
+    leasesByHolder.delete(holder);
     settlingUntilMs.delete(holder);
   }
 
-  function take(holder: number, range: ChangesetRange): void {
-    const key = authorStream(range);
-    const ranges = rangesByHolder.get(holder) ?? [];
+  function take(holder: number, key: LeaseKey, range: VersionRange): void {
+    const leases = leasesByHolder.get(holder) ?? [];
     const holders = holdersByKey.get(key) ?? new Set();
-    ranges.push(range);
+    leases.push({ key, range });
     holders.add(holder);
-    rangesByHolder.set(holder, ranges);
+    leasesByHolder.set(holder, leases);
     holdersByKey.set(key, holders);
   }
 
-  function free(key: AuthorStream, ranges: readonly VersionRange[]): readonly VersionRange[] {
+  function free(key: LeaseKey, ranges: readonly VersionRange[]): readonly VersionRange[] {
     let rest = ranges;
     for (const holder of holdersByKey.get(key) ?? []) {
-      for (const range of rangesByHolder.get(holder) ?? []) {
-        if (authorStream(range) === key) rest = subtractRanges(rest, [range]);
+      for (const lease of leasesByHolder.get(holder) ?? []) {
+        if (lease.key === key) rest = subtractRanges(rest, [lease.range]);
       }
     }
     return rest;
@@ -69,7 +72,7 @@ export function createLeases(): Leases {
     take,
     release,
     settle: (holder, nowMs) => {
-      if (rangesByHolder.has(holder)) settlingUntilMs.set(holder, nowMs + SETTLING_MS);
+      if (leasesByHolder.has(holder)) settlingUntilMs.set(holder, nowMs + SETTLING_MS);
     },
     free,
     lapse: (nowMs) => {
@@ -78,6 +81,6 @@ export function createLeases(): Leases {
         release(holder);
       }
     },
-    size: () => rangesByHolder.size,
+    size: () => leasesByHolder.size,
   };
 }

@@ -21,6 +21,7 @@ import {
   type HelloMessage,
   type Message,
   type VectorMessage,
+  type WantChunksMessage,
   type WantMessage,
 } from "../protocol/messages.ts";
 import {
@@ -28,13 +29,15 @@ import {
   authorStream,
   type ChangesetRange,
 } from "../protocol/version-vector.ts";
+import type { LogReading } from "../seams.ts";
 import { createAllowance } from "./allowance.ts";
 import type { DigestedVector } from "./digest.ts";
 import type { Emit } from "./effect.ts";
+import type { IncomingView } from "./incoming.ts";
 import type { Intake } from "./intake.ts";
 import type { Leases } from "./leases.ts";
 import type { Newcomers } from "./newcomers.ts";
-import { createPeerView, type PeerView } from "./peer-view.ts";
+import { createPeerView, holdsVersion, type PeerView } from "./peer-view.ts";
 import type { Refusals } from "./refusals.ts";
 import { createRepeats } from "./repeats.ts";
 import { createServing } from "./serving.ts";
@@ -55,6 +58,7 @@ export interface LinkContext {
   readonly ours: DigestedVector;
   readonly leases: Leases;
   readonly intake: Intake;
+  readonly incoming: IncomingView;
   readonly refusals: Refusals;
   readonly newcomers: Newcomers;
   readonly nextHolder: () => number;
@@ -93,7 +97,10 @@ export interface Link {
   readonly roundTripMs: () => number | null;
   readonly frame: (bytes: Uint8Array, nowMs: number) => void;
   readonly sent: () => void;
-  readonly read: (runs: readonly Uint8Array[], next: number | null, nowMs: number) => void;
+  readonly read: (reading: LogReading, nowMs: number) => void;
+  readonly chunksRead: (
+    chunks: readonly { readonly index: number; readonly bytes: Uint8Array }[],
+  ) => void;
   /** Our vector changed under these keys. */
   readonly changed: (keys: readonly AuthorStream[], urgency: "now" | "soon", nowMs: number) => void;
   /** What was to be told soon is told now: nobody else does. */
@@ -126,7 +133,9 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   const leases: Leases = {
     ...context.leases,
     free: (key, ranges) =>
-      context.isRestoring(key) && !hasRestored ? ranges : context.leases.free(key, ranges),
+      context.isRestoring(key as AuthorStream) && !hasRestored
+        ? ranges
+        : context.leases.free(key, ranges),
   };
   const wants = createWants({ ...context, leases, peer, view });
   let state: LinkState = { type: "greeting" };
@@ -180,13 +189,17 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
         return receiveWant(message, nowMs);
       case "run":
         return wants.run(message.want, message.run, nowMs);
-      case "part":
-        return wants.part(message, nowMs);
+      case "outline":
+        return wants.outline(message.want, message.outline, nowMs);
       case "served":
         return wants.served(message.want, message.complete, nowMs);
       case "neighbours":
         talk.take(1, nowMs);
-        emit({ type: "suggest", via: peer, peers: message.peers });
+        return emit({ type: "suggest", via: peer, peers: message.peers });
+      case "wantChunks":
+        return receiveWantChunks(message, nowMs);
+      case "chunk":
+        return wants.chunk(message, nowMs);
     }
   }
 
@@ -244,6 +257,12 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     if (!serving.want({ ...message, ranges })) refused("ERR_LIMIT");
   }
 
+  function receiveWantChunks(message: WantChunksMessage, nowMs: number): void {
+    const isHeld = holdsVersion(ours, authorStream(message), message.version);
+    if (!isHeld) talk.take(1, nowMs);
+    if (!serving.wantChunks(message, isHeld)) refused("ERR_LIMIT");
+  }
+
   /** What of this range we claim to hold: the store is never asked beyond it. */
   function heldOf(range: ChangesetRange): readonly ChangesetRange[] {
     const entry = ours.entries.get(authorStream(range));
@@ -279,7 +298,8 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     for (let i = 0; i < 2; i++) {
       const want = wants.next(askable(nowMs), nowMs);
       if (want === null) continue;
-      hasRestored ||= want.ranges.some((range) => context.isRestoring(authorStream(range)));
+      const ranges = want.type === "want" ? want.ranges : [];
+      hasRestored ||= ranges.some((range) => context.isRestoring(authorStream(range)));
       frames.push(encodeMessage(want));
     }
     if (neighboursDue) {
@@ -293,8 +313,8 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     readDueMs = isPaused ? repeats.nextMs() : null;
     const read = isPaused ? null : serving.read();
     if (read !== null) {
-      reading = read.range;
-      emit({ type: "read", peer, ...read });
+      reading = read.type === "read" ? read.range : null;
+      emit({ peer, ...read });
     }
     return frames;
   }
@@ -339,7 +359,8 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     return times.length === 0 ? null : Math.min(...times);
   }
 
-  const retryMs = () => (view.totals().weLack === 0 ? null : wants.retryMs());
+  const retryMs = () =>
+    view.totals().weLack === 0 && context.incoming.count() === 0 ? null : wants.retryMs();
 
   return {
     peer,
@@ -352,12 +373,14 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     sent: () => {
       isSending = false;
     },
-    read: (runs, next, nowMs) => {
-      const bytes = runs.reduce((sum, run) => sum + run.length, 0);
+    read: (answer, nowMs) => {
+      const { runs, outlines = [], next } = answer;
+      const bytes = [...runs, ...outlines].reduce((sum, each) => sum + each.length, 0);
       if (reading !== null) repeats.served(reading, bytes, next, nowMs);
       reading = null;
-      serving.readDone(runs, next);
+      serving.readDone(answer);
     },
+    chunksRead: serving.chunksRead,
     changed: (keys, urgency, nowMs) => {
       for (const key of keys) feed.changed(key);
       view.oursChanged(keys);

@@ -55,9 +55,7 @@ export function createOwnLog(site: SiteId, ours: DigestedVector, emit: Emit): Ow
     if (holders.length === 0) return false;
     const held = heldOfOwn();
     if (waiting === null || waiting.held < held) waiting = { sinceMs: nowMs, held };
-    if (nowMs < waiting.sinceMs + WAIT_MS) return true;
-    giveUpOn(holders);
-    return false;
+    return nowMs < waiting.sinceMs + WAIT_MS;
   }
 
   return {
@@ -75,6 +73,7 @@ export function createOwnLog(site: SiteId, ours: DigestedVector, emit: Emit): Ow
       if (!isOffered && known.length > 0 && !isWaiting(known, nowMs)) {
         isOffered = true;
         waiting = null;
+        giveUpOn(known.filter(({ view }) => view.lackingOf(own).length > 0));
         emit({ type: "offer", mode: "on" });
       }
     },

@@ -57,6 +57,8 @@ export interface PeerView {
   readonly missing: (key: AuthorStream) => readonly VersionRange[];
   /** The digests differ still, although all claims are known: looks for forks once more. */
   readonly recheck: () => void;
+  /** Whether the peer claims this version, on the main chain that the key names or a branch of it. */
+  readonly claims: (key: AuthorStream, version: number) => boolean;
   readonly lacks: (key: AuthorStream) => number;
   readonly totals: () => { readonly weLack: number; readonly itLacks: number };
   /** Nothing is known to differ. */
@@ -65,6 +67,15 @@ export interface PeerView {
 }
 
 const NOTHING: Difference = { weLack: 0, itLacks: 0, fork: false };
+
+/** Whether the version is on one of the author's chains. */
+export const holdsVersion = (vector: DigestedVector, key: AuthorStream, version: number): boolean =>
+  chainsOf(vector, key).some((each) => {
+    const entry = vector.entries.get(each);
+    if (entry === undefined || version <= entry.floor) return false;
+    const isBeyond = entry.beyond.some(({ first, last }) => first <= version && version <= last);
+    return version <= entry.head || isBeyond;
+  });
 
 export function createPeerView(ours: DigestedVector): PeerView {
   const theirs = createDigestedVector();
@@ -183,7 +194,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
     }
     // Branches tell about the chains beside them: only when all are there.
     suspect(keys);
-    return looked + compareAll(keys);
+    return looked + compareAll(keys, ours);
   }
 
   /** Whatever anybody claims, it costs us little more than what we hold. */
@@ -197,23 +208,20 @@ export function createPeerView(ours: DigestedVector): PeerView {
   }
 
   /**
-   * With all chains of authors that have branches: once each, however many of them changed.
+   * Of an author with branches a claim may change what it lacks of any chain of ours, and a change
+   * of ours what we lack of any of its chains: these are compared too, once each.
    * @returns how many
    */
-  function compareAll(keys: Iterable<AuthorStream>): number {
+  function compareAll(keys: Iterable<AuthorStream>, beside: DigestedVector): number {
     const mains = new Set<AuthorStream>();
-    let count = 0;
+    const compared = new Set<AuthorStream>();
     for (const key of keys) {
-      count += 1;
+      compared.add(key);
       if (isForked(key)) mains.add(mainOf(key));
-      else compare(key);
     }
-    for (const main of mains) {
-      const all = new Set([...chainsOf(ours, main), ...chainsOf(theirs, main)]);
-      count += all.size;
-      for (const each of all) compare(each);
-    }
-    return count;
+    for (const main of mains) for (const key of chainsOf(beside, main)) compared.add(key);
+    for (const key of compared) compare(key);
+    return compared.size;
   }
 
   return {
@@ -231,7 +239,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
     },
     oursChanged: (keys) => {
       for (const key of keys) news.delete(key);
-      if (known) compareAll(keys);
+      if (known) compareAll(keys, theirs);
     },
     digest: theirs.digest,
     lacking: () => lacking,
@@ -262,9 +270,10 @@ export function createPeerView(ours: DigestedVector): PeerView {
     recheck: () => {
       if (weLack > 0) return;
       suspect(forks);
-      compareAll([...again.keys()]);
+      compareAll([...again.keys()], theirs);
     },
     missing,
+    claims: (key, version) => holdsVersion(theirs, key, version),
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),
     same: () => known && differences.size === 0,

@@ -15,10 +15,11 @@ import {
   streamOf,
   type VectorEntry,
 } from "../protocol/version-vector.ts";
-import type { Random } from "../seams.ts";
+import type { IncomingChangeset, Random } from "../seams.ts";
 import { createBroadcasting } from "./broadcast.ts";
 import { createDigestedVector } from "./digest.ts";
 import type { Effect, Emit, ReplicationEvent } from "./effect.ts";
+import { createIncomingView } from "./incoming.ts";
 import { createIntake } from "./intake.ts";
 import { createLeases } from "./leases.ts";
 import { createLink, type Identity, type Link, type LinkContext } from "./link.ts";
@@ -37,6 +38,8 @@ const FORKS_SHOWN_MAX = 256;
 export interface ReplicationOptions extends Identity {
   /** What the store holds. */
   readonly vector: readonly VectorEntry[];
+  /** Large changesets that the store has half received. */
+  readonly incoming?: readonly IncomingChangeset[];
   readonly random: Random;
   /** Mean time between rounds; each is drawn from ±50 % of it, so that peers spread out. */
   readonly roundMs: number;
@@ -88,6 +91,8 @@ export function createReplication(options: ReplicationOptions): Replication {
   const ours = createDigestedVector();
   const leases = createLeases();
   const intake = createIntake(emit);
+  const incoming = createIncomingView();
+  incoming.update(options.incoming ?? []);
   const refusals = createRefusals(emit);
   const ownLog = createOwnLog(site, ours, emit);
   const newcomers = createNewcomers(ours.entries);
@@ -99,6 +104,7 @@ export function createReplication(options: ReplicationOptions): Replication {
     ours,
     leases,
     intake,
+    incoming,
     refusals,
     newcomers,
     nextHolder: () => (lastHolder += 1),
@@ -145,9 +151,12 @@ export function createReplication(options: ReplicationOptions): Replication {
       case "sent":
         return links.get(event.peer)?.sent();
       case "changed":
+        incoming.update(event.incoming ?? []);
         return changed(event.entries, event.broadcasts, nowMs);
       case "read":
-        return links.get(event.peer)?.read(event.runs, event.next, nowMs);
+        return links.get(event.peer)?.read(event, nowMs);
+      case "chunksRead":
+        return links.get(event.peer)?.chunksRead(event.chunks);
       case "ingested":
         return intake.ingested(event.ticket, event.outcomes, nowMs);
       case "broadcastReceived":

@@ -7,24 +7,39 @@
  * one author of its vector, that did not yield what it claims is left alone for a while, longer
  * each time.
  *
+ * Versions are asked for before chunks, and one want is always left for them. What is large comes as
+ * an outline; from then on its chunks are asked for, of several peers at once.
+ *
  * @module
  */
 
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
-import { WANT_BYTES_MAX, WANT_RANGES_MAX } from "../protocol/limits.ts";
-import type { PartMessage, WantMessage } from "../protocol/messages.ts";
+import {
+  CHUNK_BYTES,
+  NEW_AUTHORS_CLAIMED_MAX,
+  WANT_BYTES_MAX,
+  WANT_CHUNKS_MAX,
+  WANT_RANGES_MAX,
+} from "../protocol/limits.ts";
+import type { ChunkMessage, WantChunksMessage, WantMessage } from "../protocol/messages.ts";
+import { chunkBytes } from "../protocol/outline.ts";
 import {
   type AuthorStream,
   authorStream,
   type ChangesetRange,
+  mainOf,
   streamOf,
+  subtractRanges,
+  type VersionRange,
 } from "../protocol/version-vector.ts";
+import type { IncomingChangeset, IngestItem, IngestOutcome } from "../seams.ts";
+import { rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
+import { chainOf, type IncomingView } from "./incoming.ts";
 import { type Intake, isTaken } from "./intake.ts";
-import type { Leases } from "./leases.ts";
+import type { LeaseKey, Leases } from "./leases.ts";
 import type { PeerView } from "./peer-view.ts";
 import type { Refusals } from "./refusals.ts";
-import { addPart, type PartialRun, rangeOfRun, wholeRun } from "./run-parts.ts";
 
 const WANTS_ASKING_MAX = 2;
 const WANTS_KNOWN_MAX = 4;
@@ -34,8 +49,16 @@ const LEASE_MS = 5_000;
 const LEASE_BYTES_PER_MS = 8;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
+/** Chains of one peer whose failures are remembered: as many as it may claim that we do not know. */
+const BACKOFFS_MAX = NEW_AUTHORS_CLAIMED_MAX;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
+const CHUNKS_AT_FIRST = 4;
+/**
+ * A want of chunks that takes longer is followed by a smaller one, one that takes half as long by a
+ * larger one: what is small waits behind about so much.
+ */
+const CHUNKS_MS = 1_500;
 /** Streams looked at for one want; the rest has its turn next time. */
 const SCAN_MAX = 4 * WANT_RANGES_MAX;
 /** Ranges of one author in one want: gaps beyond these wait for the next. */
@@ -43,13 +66,21 @@ const RANGES_PER_STREAM_MAX = 8;
 
 interface Want {
   readonly ranges: readonly ChangesetRange[];
+  readonly chunks: WantedChunks | null;
   readonly holder: number;
-  readonly silent: Set<AuthorStream>;
+  readonly askedMs: number;
+  /** What of it nothing came of. */
+  readonly silent: Set<LeaseKey>;
   receivedBytes: number;
   ingesting: number;
   /** Something came that the store took. */
   gained: boolean;
   state: "asking" | "expired" | "served";
+}
+
+interface WantedChunks {
+  readonly of: IncomingChangeset;
+  left: readonly VersionRange[];
 }
 
 interface Backoff {
@@ -62,6 +93,7 @@ export interface WantsOptions {
   readonly view: PeerView;
   readonly leases: Leases;
   readonly intake: Intake;
+  readonly incoming: IncomingView;
   /** A number that no other lease has. */
   readonly nextHolder: () => number;
   readonly refusals: Refusals;
@@ -69,9 +101,13 @@ export interface WantsOptions {
 
 export interface Wants {
   /** The next want worth sending, its ranges leased; null when there is none now. */
-  readonly next: (filter: (key: AuthorStream) => boolean, nowMs: number) => WantMessage | null;
+  readonly next: (
+    filter: (key: AuthorStream) => boolean,
+    nowMs: number,
+  ) => WantMessage | WantChunksMessage | null;
   readonly run: (want: number, bytes: Uint8Array, nowMs: number) => void;
-  readonly part: (part: PartMessage, nowMs: number) => void;
+  readonly outline: (want: number, bytes: Uint8Array, nowMs: number) => void;
+  readonly chunk: (chunk: ChunkMessage, nowMs: number) => void;
   readonly served: (want: number, complete: boolean, nowMs: number) => void;
   /** Takes back what the peer holds leased without progress. */
   readonly expire: (nowMs: number) => void;
@@ -84,54 +120,76 @@ export interface Wants {
 }
 
 export function createWants(options: WantsOptions): Wants {
-  const { peer, view, leases, intake, nextHolder, refusals } = options;
+  const { peer, view, leases, intake, incoming, nextHolder, refusals } = options;
   const refused = (code: MeshErrorCode) => refusals.refuse(peer, code);
   const wants = new Map<number, Want>();
-  const backoffByKey = new Map<AuthorStream, Backoff>();
+  const backoffByKey = new Map<LeaseKey, Backoff>();
   let peerBackoff: Backoff = { failures: 0, untilMs: 0 };
   let lastWant = 0;
   let lookedMs = 0;
-  let partial: PartialRun | null = null;
+  let chunksAtOnce = CHUNKS_AT_FIRST;
   /** Since when, and with how many bytes, the oldest want is being answered. */
   let turn = { sinceMs: 0, progressMs: 0, bytes: 0 };
 
   const asking = () =>
     wants.size === 0 ? [] : [...wants.values()].filter(({ state }) => state === "asking");
 
-  const backedOff = (key: AuthorStream, nowMs: number) =>
-    (backoffByKey.get(key)?.untilMs ?? 0) > nowMs;
+  const backedOff = (key: LeaseKey, nowMs: number) => (backoffByKey.get(key)?.untilMs ?? 0) > nowMs;
 
-  function backOff(key: AuthorStream, nowMs: number): void {
-    backoffByKey.set(key, longer(backoffByKey.get(key), nowMs));
+  function backOff(key: LeaseKey, nowMs: number): void {
+    const backoff = longer(backoffByKey.get(key), nowMs);
+    backoffByKey.delete(key);
+    backoffByKey.set(key, backoff);
+    const [oldest] = backoffByKey.keys();
+    // A peer may claim other authors each time.
+    if (backoffByKey.size > BACKOFFS_MAX && oldest !== undefined) backoffByKey.delete(oldest);
   }
 
-  function next(filter: (key: AuthorStream) => boolean, nowMs: number): WantMessage | null {
+  function next(
+    filter: (key: AuthorStream) => boolean,
+    nowMs: number,
+  ): WantMessage | WantChunksMessage | null {
     lookedMs = nowMs;
-    if (view.totals().weLack === 0) return null;
-    const outstanding = asking().length;
-    if (outstanding >= WANTS_ASKING_MAX || wants.size >= WANTS_KNOWN_MAX) return null;
+    const outstanding = asking();
+    if (outstanding.length >= WANTS_ASKING_MAX || wants.size >= WANTS_KNOWN_MAX) return null;
     if (peerBackoff.untilMs > nowMs || intake.hasEnough()) return null;
-    const ranges = freeRanges(filter, nowMs);
-    if (ranges.length === 0) return null;
-    lastWant += 1;
-    const holder = nextHolder();
-    const silent = new Set<AuthorStream>();
-    for (const range of ranges) {
-      leases.take(holder, range);
-      silent.add(authorStream(range));
+    const ranges = view.totals().weLack === 0 ? [] : freeRanges(filter, nowMs);
+    if (ranges.length > 0) {
+      const leased = ranges.map((range) => ({ key: authorStream(range), range }));
+      const want = ask({ ranges, chunks: null }, leased, nowMs);
+      return { type: "want", want, bytesMax: WANT_BYTES_MAX, ranges };
     }
-    if (outstanding === 0) turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
-    const want: Want = {
-      ranges,
+    // Not faster than they are kept: what is in memory is lost with the process.
+    const isAsked = outstanding.some(({ chunks }) => chunks !== null);
+    if (isAsked || intake.bytes() >= WANT_CHUNKS_MAX * CHUNK_BYTES) return null;
+    const chunks = freeChunks(filter, nowMs);
+    if (chunks === null) return null;
+    const { site, stream, version, headerHash } = chunks.of;
+    const leased = chunks.left.map((range) => ({ key: headerHash, range }));
+    const want = ask({ ranges: [], chunks }, leased, nowMs);
+    return { type: "wantChunks", want, site, stream, version, headerHash, chunks: chunks.left };
+  }
+
+  function ask(
+    wanted: Pick<Want, "ranges" | "chunks">,
+    leased: readonly { readonly key: LeaseKey; readonly range: VersionRange }[],
+    nowMs: number,
+  ): number {
+    if (asking().length === 0) turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
+    const holder = nextHolder();
+    for (const { key, range } of leased) leases.take(holder, key, range);
+    lastWant += 1;
+    wants.set(lastWant, {
+      ...wanted,
       holder,
-      silent,
+      askedMs: nowMs,
+      silent: new Set(leased.map(({ key }) => key)),
       receivedBytes: 0,
       ingesting: 0,
       gained: false,
       state: "asking",
-    };
-    wants.set(lastWant, want);
-    return { type: "want", want: lastWant, bytesMax: WANT_BYTES_MAX, ranges };
+    });
+    return lastWant;
   }
 
   function freeRanges(filter: (key: AuthorStream) => boolean, nowMs: number): ChangesetRange[] {
@@ -142,7 +200,7 @@ export function createWants(options: WantsOptions): Wants {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
       if (backedOff(key, nowMs) || !filter(key)) continue;
-      const free = leases.free(key, view.missing(key));
+      const free = leases.free(key, withoutIncoming(key, view.missing(key)));
       const room = Math.min(RANGES_PER_STREAM_MAX, WANT_RANGES_MAX - ranges.length);
       for (const range of free.slice(0, room)) ranges.push({ ...streamOf(key), ...range });
     }
@@ -150,11 +208,41 @@ export function createWants(options: WantsOptions): Wants {
     return ranges;
   }
 
+  /** Of what is half here chunks are asked for; who had none may have another under that version. */
+  function withoutIncoming(
+    key: AuthorStream,
+    ranges: readonly VersionRange[],
+  ): readonly VersionRange[] {
+    let rest = ranges;
+    for (const changeset of incoming.all()) {
+      const isElsewhere = backoffByKey.has(changeset.headerHash);
+      if (chainOf(changeset) !== mainOf(key) || isElsewhere) continue;
+      const { version } = changeset;
+      rest = subtractRanges(rest, [{ first: version, last: version }]);
+    }
+    return rest;
+  }
+
+  function freeChunks(filter: (key: AuthorStream) => boolean, nowMs: number): WantedChunks | null {
+    for (const changeset of incoming.all()) {
+      const { headerHash, version, missing } = changeset;
+      const chain = chainOf(changeset);
+      if (!filter(chain) || backedOff(headerHash, nowMs) || !view.claims(chain, version)) continue;
+      const left = firstOf(leases.free(headerHash, missing), chunksAtOnce);
+      if (left.length > 0) return { of: changeset, left };
+    }
+    return null;
+  }
+
   /** The want that asked for these versions, or null after saying why not. */
-  function wantFor(id: number, prefix: Uint8Array): { want: Want; range: ChangesetRange } | null {
+  function wantFor(
+    id: number,
+    bytes: Uint8Array,
+    rangeOf: (bytes: Uint8Array) => ChangesetRange,
+  ): { want: Want; range: ChangesetRange } | null {
     const want = wants.get(id);
     try {
-      const range = rangeOfRun(prefix);
+      const range = rangeOf(bytes);
       const asked = want?.ranges.some(
         (wanted) =>
           authorStream(wanted) === authorStream(range) &&
@@ -172,34 +260,26 @@ export function createWants(options: WantsOptions): Wants {
     return null;
   }
 
-  function progress(bytes: number, nowMs: number): void {
+  function progress(want: Want, bytes: number, nowMs: number): void {
+    want.receivedBytes += bytes;
     turn.bytes += bytes;
     turn.progressMs = nowMs;
   }
 
-  /** @returns whether it was asked for */
-  function receive(id: number, bytes: Uint8Array): boolean {
-    const found = wantFor(id, bytes);
-    if (found === null) return false;
+  function receive(id: number, type: "run" | "outline", bytes: Uint8Array, nowMs: number): void {
+    const found = wantFor(id, bytes, type === "run" ? rangeOfRun : rangeOfOutline);
+    if (found === null) return;
     const { want, range } = found;
-    want.receivedBytes += bytes.length;
-    if (!intake.hasRoom(bytes.length)) {
-      refused("ERR_BUSY");
-      return true;
-    }
+    progress(want, bytes.length, nowMs);
+    if (!intake.hasRoom(bytes.length)) return refused("ERR_BUSY");
     const key = authorStream(range);
-    const holder = nextHolder();
-    leases.take(holder, range);
-    want.silent.delete(key);
-    want.ingesting += 1;
-    intake.submit({ type: "run", bytes }, (outcomes, doneMs) => {
-      want.ingesting -= 1;
+    submit(want, { type, bytes }, key, range, (holder, outcomes, doneMs) => {
       const taken = outcomes.length > 0 && outcomes.every(isTaken);
       const isNews = outcomes.some(({ verdict }) => verdict !== "known");
       if (taken) {
         leases.settle(holder, doneMs);
         view.gained(range);
-        if (isNews || !view.isForked(key)) backoffByKey.delete(key);
+        if (isNews || (type === "run" && !view.isForked(key))) backoffByKey.delete(key);
         else backOff(key, doneMs);
       } else if (outcomes[0]?.code === "ERR_UNKNOWN_PREDECESSOR" && view.walkBack(range)) {
         leases.release(holder);
@@ -208,57 +288,75 @@ export function createWants(options: WantsOptions): Wants {
         leases.release(holder);
         backOff(key, doneMs);
       }
+    });
+  }
+
+  function chunk({ want: id, index, bytes }: ChunkMessage, nowMs: number): void {
+    const want = wants.get(id);
+    const wanted = want?.chunks ?? null;
+    const isAsked = wanted?.left.some(({ first, last }) => first <= index && index <= last);
+    if (want === undefined || wanted === null || isAsked !== true) return refused("ERR_UNASKED");
+    const { headerHash, payloadBytes } = wanted.of;
+    if (bytes.length !== chunkBytes(payloadBytes, index)) return refused("ERR_NOT_CANONICAL");
+    const range = { first: index, last: index };
+    wanted.left = subtractRanges(wanted.left, [range]);
+    progress(want, bytes.length, nowMs);
+    if (!intake.hasRoom(bytes.length)) return refused("ERR_BUSY");
+    const item = { type: "chunk", headerHash, index, bytes } as const;
+    submit(want, item, headerHash, range, (holder, outcomes, doneMs) => {
+      if (outcomes.length > 0 && outcomes.every(isTaken)) {
+        leases.settle(holder, doneMs);
+        backoffByKey.delete(headerHash);
+      } else {
+        leases.release(holder);
+        backOff(headerHash, doneMs);
+      }
+    });
+  }
+
+  /** Into the store, leased meanwhile. */
+  function submit(
+    want: Want,
+    item: IngestItem,
+    key: LeaseKey,
+    range: VersionRange,
+    judge: (holder: number, outcomes: readonly IngestOutcome[], doneMs: number) => void,
+  ): void {
+    const holder = nextHolder();
+    leases.take(holder, key, range);
+    want.silent.delete(key);
+    want.ingesting += 1;
+    intake.submit(item, (outcomes, doneMs) => {
+      want.ingesting -= 1;
+      judge(holder, outcomes, doneMs);
       want.gained ||= outcomes.some(isTaken);
       refusals.outcomes(peer, outcomes);
       settle(want, doneMs);
     });
-    return true;
-  }
-
-  function dropPartial(): void {
-    if (partial !== null) intake.releaseParts(partial.heldBytes);
-    partial = null;
-  }
-
-  function part(message: PartMessage, nowMs: number): void {
-    if (message.offset === 0) {
-      // Nobody begins a run twice, or two at once.
-      if (partial !== null) {
-        letGo(nowMs);
-        return refused("ERR_NOT_CANONICAL");
-      }
-      if (wantFor(message.want, message.bytes) === null) return;
-    }
-    if (partial === null && message.offset > 0) return;
-    const grown = addPart(partial, message);
-    if (grown === null) {
-      dropPartial();
-      return refused("ERR_NOT_CANONICAL");
-    }
-    if (!intake.holdPart(message.bytes.length)) {
-      partial = { ...grown, heldBytes: grown.heldBytes - message.bytes.length };
-      dropPartial();
-      return refused("ERR_BUSY");
-    }
-    partial = grown;
-    progress(message.bytes.length, nowMs);
-    const run = wholeRun(grown);
-    if (run === null) return;
-    dropPartial();
-    receive(message.want, run);
   }
 
   function served(id: number, complete: boolean, nowMs: number): void {
     const want = wants.get(id);
     if (want === undefined || want.state === "served") return refused("ERR_UNASKED");
-    if (partial?.want === id) dropPartial();
     leases.release(want.holder);
     const nothing = want.receivedBytes === 0;
-    if (complete || nothing) for (const key of want.silent) backOff(key, nowMs);
+    if (complete || nothing) silence(want, nowMs);
+    if (want.chunks !== null) pace(nowMs - want.askedMs);
     want.state = "served";
     wants.delete(id);
     turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
     settle(want, nowMs);
+  }
+
+  function pace(tookMs: number): void {
+    if (tookMs > CHUNKS_MS) chunksAtOnce = Math.max(1, Math.floor(chunksAtOnce / 2));
+    else if (2 * tookMs < CHUNKS_MS) chunksAtOnce = Math.min(WANT_CHUNKS_MAX, 2 * chunksAtOnce);
+  }
+
+  function silence({ silent, chunks }: Want, nowMs: number): void {
+    for (const key of silent) backOff(key, nowMs);
+    // Its versions are looked at again: the peer may have others.
+    if (chunks !== null && silent.size > 0) backOff(chainOf(chunks.of), nowMs);
   }
 
   /** Judges the peer by a want that is answered and ingested. */
@@ -276,21 +374,19 @@ export function createWants(options: WantsOptions): Wants {
 
   /** What is asked now may be asked of others; a late answer still counts. */
   function letGo(nowMs: number): void {
-    dropPartial();
     for (const want of asking()) {
       want.state = "expired";
       leases.release(want.holder);
-      for (const key of want.silent) backOff(key, nowMs);
+      silence(want, nowMs);
     }
     peerBackoff = longer(peerBackoff, nowMs);
   }
 
   return {
     next,
-    run: (id, bytes, nowMs) => {
-      if (receive(id, bytes)) progress(bytes.length, nowMs);
-    },
-    part,
+    run: (id, bytes, nowMs) => receive(id, "run", bytes, nowMs),
+    outline: (id, bytes, nowMs) => receive(id, "outline", bytes, nowMs),
+    chunk,
     served,
     expire,
     dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),
@@ -298,11 +394,22 @@ export function createWants(options: WantsOptions): Wants {
       wants.size >= WANTS_KNOWN_MAX ? null : Math.max(lookedMs + RETRY_MS, peerBackoff.untilMs),
     failed: (key) => backoffByKey.has(key),
     close: () => {
-      dropPartial();
       for (const want of wants.values()) leases.release(want.holder);
       wants.clear();
     },
   };
+}
+
+/** The first `count` indexes of the ranges. */
+function firstOf(ranges: readonly VersionRange[], count: number): readonly VersionRange[] {
+  const taken: VersionRange[] = [];
+  let room = count;
+  for (const { first, last } of ranges.slice(0, WANT_RANGES_MAX)) {
+    if (room === 0) break;
+    taken.push({ first, last: Math.min(last, first + room - 1) });
+    room -= Math.min(room, last - first + 1);
+  }
+  return taken;
 }
 
 function longer(before: Backoff | undefined, nowMs: number): Backoff {

@@ -107,6 +107,13 @@ export interface MeshStatus {
       readonly authors: readonly SiteId[];
     }[];
   };
+  /** Large changesets of which a part is here, the first to arrive first. They count as missing. */
+  readonly incoming: readonly {
+    readonly siteId: SiteId;
+    readonly version: number;
+    readonly bytes: number;
+    readonly totalBytes: number;
+  }[];
   /** Changesets known to exist somewhere and not held here. */
   readonly missing: number;
   /** True when every connected peer reported our digest and nothing waits. */

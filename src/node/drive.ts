@@ -14,6 +14,7 @@ import { INGEST_BYTES_MAX } from "../protocol/limits.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
 import type {
   BroadcastVerdict,
+  ChunkRequest,
   Clock,
   IngestItem,
   Network,
@@ -57,7 +58,8 @@ export async function drive(options: DriveOptions): Promise<Drive> {
   let take = (change: ReplicaChange): void => void changes.push(change);
   const stopChanges = store.onChange((change) => take(change));
   const vector = await store.vector();
-  const replication = createReplication({ roundMs: ROUND_MS, ...options, vector });
+  const incoming = await store.incoming();
+  const replication = createReplication({ roundMs: ROUND_MS, ...options, vector, incoming });
   const events: ReplicationEvent[] = [];
   const listeners = new Set<() => void>();
   const verdicts = new Map<number, (verdict: BroadcastVerdict) => void>();
@@ -97,6 +99,8 @@ export async function drive(options: DriveOptions): Promise<Drive> {
         return void ingest(effect.ticket, effect.item);
       case "read":
         return void read(effect.peer, effect.range, effect.bytesMax);
+      case "readChunks":
+        return void readChunks(effect.peer, effect.request);
       case "offer":
         offered = effect.mode;
         return void offer(effect.mode);
@@ -139,8 +143,16 @@ export async function drive(options: DriveOptions): Promise<Drive> {
 
   async function read(peer: PeerId, range: ChangesetRange, bytesMax: number): Promise<void> {
     const link = linkByPeer.get(peer);
-    const answer = await store.read(range, bytesMax).catch(() => ({ runs: [], next: null }));
+    const answer = await store
+      .read(range, bytesMax, "outlined")
+      .catch(() => ({ runs: [], next: null }));
     if (linkByPeer.get(peer) === link) handle({ type: "read", peer, ...answer });
+  }
+
+  async function readChunks(peer: PeerId, request: ChunkRequest): Promise<void> {
+    const link = linkByPeer.get(peer);
+    const chunks = await store.readChunks(request).catch(() => []);
+    if (linkByPeer.get(peer) === link) handle({ type: "chunksRead", peer, chunks });
   }
 
   async function offer(mode: "on" | "off"): Promise<void> {

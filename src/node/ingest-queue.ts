@@ -6,6 +6,8 @@
  */
 
 import type { ReplicaDatabase } from "../db/replica-database.ts";
+import type { ArrivedChunk } from "../db/incoming.ts";
+import { equalBytes } from "../protocol/bytes.ts";
 import type { VerifiedChangeset } from "../protocol/changeset.ts";
 import { type ChangesetRun, decodeBroadcast, decodeRun } from "../protocol/changeset-run.ts";
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
@@ -18,10 +20,11 @@ import {
   ZERO_HASH,
 } from "../protocol/ids.ts";
 import { DEPENDENCY_HASH_BYTES, INGEST_BYTES_MAX } from "../protocol/limits.ts";
+import { decodeOutline } from "../protocol/outline.ts";
 import type { IngestItem, IngestOutcome } from "../seams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
-import { headerHashOf, payloadRoot, signedMessage } from "../signing/signed-bytes.ts";
-import { verifyRun } from "../signing/verified-changeset.ts";
+import { chunkHash, headerHashOf, payloadRoot, signedMessage } from "../signing/signed-bytes.ts";
+import { verifyOutline, verifyRun } from "../signing/verified-changeset.ts";
 
 export interface IngestQueue {
   readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
@@ -41,6 +44,12 @@ interface Job {
   readonly item: IngestItem;
   readonly done: (outcomes: readonly IngestOutcome[]) => void;
 }
+
+interface ChunkJob extends Job {
+  readonly item: Extract<IngestItem, { readonly type: "chunk" }>;
+}
+
+const isChunk = (job: Job): job is ChunkJob => job.item.type === "chunk";
 
 /** What came of one item so far: outcomes known already, and changesets still to append. */
 interface Judged {
@@ -91,8 +100,47 @@ export function createIngestQueue({ database, ed25519 }: IngestQueueOptions): In
     return jobs.splice(0, count);
   }
 
+  /** Chunks apart, in one transaction of their own; outlines after the runs that they may follow. */
   async function digest(batch: readonly Job[]): Promise<void> {
     const mesh = database.mesh()?.id ?? null;
+    const runs: Job[] = [];
+    const chunks: ChunkJob[] = [];
+    const outlines: Job[] = [];
+    for (const job of batch) {
+      if (isChunk(job)) chunks.push(job);
+      else (job.item.type === "outline" ? outlines : runs).push(job);
+    }
+    if (runs.length > 0) await digestRuns(runs, mesh);
+    for (const { item, done } of outlines) done([await expect(item.bytes, mesh)]);
+    if (chunks.length > 0) await digestChunks(chunks);
+  }
+
+  async function expect(bytes: Uint8Array, mesh: MeshId | null): Promise<IngestOutcome> {
+    if (mesh === null) return later("ERR_NO_MESH");
+    try {
+      const outline = await verifyOutline(ed25519, decodeOutline(bytes), mesh);
+      if (outline === null) return refusal("ERR_SIGNATURE_INVALID");
+      const [outcome] = await kept([outline], database.appendOutlines);
+      return outcome ?? later("ERR_INTERNAL");
+    } catch (error) {
+      return isMeshError(error) ? refusal(error.code) : later("ERR_INTERNAL");
+    }
+  }
+
+  async function digestChunks(batch: readonly ChunkJob[]): Promise<void> {
+    const right: ChunkJob[] = [];
+    for (const job of batch) {
+      const hash = database.missingChunkHash(job.item.headerHash, job.item.index);
+      if (hash === null) job.done([{ verdict: "known" }]);
+      else if (equalBytes(chunkHash(job.item.bytes), hash)) right.push(job);
+      else job.done([refusal("ERR_SIGNATURE_INVALID")]);
+    }
+    const chunks = right.map(({ item }): ArrivedChunk => item);
+    const outcomes = chunks.length === 0 ? [] : await kept(chunks, database.appendChunks);
+    for (const [i, { done }] of right.entries()) done([outcomes[i] ?? later("ERR_INTERNAL")]);
+  }
+
+  async function digestRuns(batch: readonly Job[], mesh: MeshId | null): Promise<void> {
     const judged: Judged[] = [];
     const chain = createChain(database);
     for (const { item } of batch) {
@@ -100,11 +148,12 @@ export function createIngestQueue({ database, ed25519 }: IngestQueueOptions): In
       chain.extend(verdict.verified);
       judged.push(verdict);
     }
-    const appended = await append(judged.flatMap(({ verified }) => verified));
+    const verified = judged.flatMap((each) => each.verified);
+    const appended = verified.length === 0 ? [] : await kept(verified, database.append);
     let at = 0;
-    for (const [i, { known, verified, rest }] of judged.entries()) {
-      const outcomes = appended.slice(at, at + verified.length);
-      at += verified.length;
+    for (const [i, { known, verified: part, rest }] of judged.entries()) {
+      const outcomes = appended.slice(at, at + part.length);
+      at += part.length;
       batch[i]?.done([
         ...Array.from({ length: known }, (): IngestOutcome => ({ verdict: "known" })),
         ...outcomes,
@@ -128,17 +177,6 @@ export function createIngestQueue({ database, ed25519 }: IngestQueueOptions): In
       if (isMeshError(error)) return { known: 0, verified: [], rest: [refusal(error.code)] };
       // Our own fault must not end the queue, nor be blamed on the sender.
       return undecided("ERR_INTERNAL");
-    }
-  }
-
-  async function append(verified: readonly VerifiedChangeset[]): Promise<readonly IngestOutcome[]> {
-    if (verified.length === 0) return [];
-    try {
-      return await database.append(verified);
-    } catch (error) {
-      // The disk or the engine failed: nothing was kept, the sender still has it.
-      const code = isMeshError(error) ? error.code : "ERR_INTERNAL";
-      return verified.map(() => later(code));
     }
   }
 
@@ -218,6 +256,19 @@ function knownPrefix(
     count++;
   }
   return { count, lastHash };
+}
+
+async function kept<Item>(
+  items: readonly Item[],
+  append: (items: readonly Item[]) => Promise<readonly IngestOutcome[]>,
+): Promise<readonly IngestOutcome[]> {
+  try {
+    return await append(items);
+  } catch (error) {
+    // The disk or the engine failed: nothing was kept, the sender still has it.
+    const code = isMeshError(error) ? error.code : "ERR_INTERNAL";
+    return items.map(() => later(code));
+  }
 }
 
 const later = (code: MeshErrorCode): IngestOutcome => ({ verdict: "later", code });

@@ -22,6 +22,12 @@ export interface MeshReport extends StatusFeed<MeshStatus> {
   readonly refused: (code: MeshErrorCode) => void;
 }
 
+/**
+ * A reading looks at every author, and anybody may invent those: it takes at most a tenth of the
+ * time, however many commits there are.
+ */
+const REST_PER_READING = 9;
+
 export async function createMeshReport(
   replica: Replica,
   link: MeshLink,
@@ -34,6 +40,8 @@ export async function createMeshReport(
   const refused = new Map<MeshErrorCode, number>();
   let underWay: Promise<void> | null = null;
   let next: Promise<void> | null = null;
+  let restUntilMs = 0;
+  let resting: ReturnType<typeof setTimeout> | null = null;
 
   const feed = createStatusFeed(() =>
     meshStatus({
@@ -66,16 +74,27 @@ export async function createMeshReport(
 
   async function read(): Promise<void> {
     if (state === "stopped") return;
+    const sinceMs = clock.nowMs();
     report = await replica.report();
     // While linked, replication keeps the digest.
     if (link.replication() === null) digest = await digestOfLog(replica);
+    restUntilMs = clock.nowMs() + REST_PER_READING * (clock.nowMs() - sinceMs);
     feed.changed();
   }
 
-  const stopListening = replica.onChange(() => {
+  /** After a commit; the last one is always read. */
+  function changed(): void {
+    if (resting !== null) return;
+    const restMs = restUntilMs - clock.nowMs();
     // Fails only when the replica was closed: nobody is left to be told.
-    refresh().catch(() => undefined);
-  });
+    if (restMs <= 0) return void refresh().catch(() => undefined);
+    resting = setTimeout(() => {
+      resting = null;
+      changed();
+    }, restMs);
+  }
+
+  const stopListening = replica.onChange(changed);
 
   return {
     ...feed,
@@ -87,6 +106,7 @@ export async function createMeshReport(
     stop: () => {
       state = "stopped";
       stopListening();
+      if (resting !== null) clearTimeout(resting);
       feed.stop();
     },
   };

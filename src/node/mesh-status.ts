@@ -10,6 +10,7 @@ import type { StorageKind } from "../db/storage.ts";
 import type { ReplicationPeer, ReplicationStatus } from "../gossip/replication.ts";
 import { ERROR_REMEDIES, type MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PeerId, SiteId } from "../protocol/ids.ts";
+import { bytesOfChunks } from "../protocol/outline.ts";
 import type { NetworkPeer } from "../seams.ts";
 import { siteIdOf } from "../signing/keys.ts";
 import type { AuthorStatus, MeshStatus, PeerStatus } from "./api.ts";
@@ -56,6 +57,7 @@ export function meshStatus(sources: StatusSources): MeshStatus {
     peers,
     authors,
     waiting,
+    incoming: incomingOf(report),
     missing: replication.missing,
     converged:
       linked.length > 0 && linked.every(({ sameDigest }) => sameDigest) && held + parked === 0,
@@ -151,6 +153,14 @@ function forksOf(
   return [...proven, ...suspected];
 }
 
+const incomingOf = ({ incoming }: ReplicaReport): MeshStatus["incoming"] =>
+  incoming.map(({ site, version, payloadBytes, missing }) => ({
+    siteId: site,
+    version,
+    bytes: payloadBytes - bytesOfChunks(payloadBytes, missing),
+    totalBytes: payloadBytes,
+  }));
+
 interface Noticed {
   readonly linkedPeers: number;
   readonly relayedPeers: number;
@@ -188,7 +198,7 @@ function newerSchemaNotice(
 }
 
 function notices(
-  { meshId, online, storage, replication }: StatusSources,
+  { meshId, online, storage, replication, report }: StatusSources,
   { linkedPeers, relayedPeers, parked, refusals, forks, newKey }: Noticed,
 ): string[] {
   const sentences = [...parked];
@@ -204,10 +214,16 @@ function notices(
   if (replication.missing > 0) {
     sentences.push(`${replication.missing} changes of others are still on their way.`);
   }
+  for (const { bytes, totalBytes } of incomingOf(report)) {
+    sentences.push(
+      `A large change is arriving: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB.`,
+    );
+  }
   if (refusals > 0) sentences.push("Something was refused; see refusals.");
   return sentences;
 }
 
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
 const copied = ({ formerSiteId, siteId, takenMs }: MeshStatus["newKeys"][number]): string =>
   `This profile exists twice: a copy of it wrote too. Since ${dayOf(takenMs)} this device writes as ${siteId.slice(0, 12)}… instead of ${formerSiteId.slice(0, 12)}…; nothing was lost.`;
 

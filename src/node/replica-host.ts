@@ -15,7 +15,13 @@ import type { StorageKind } from "../db/storage.ts";
 import type { MeshId, SiteId } from "../protocol/ids.ts";
 import type { VectorEntry } from "../protocol/version-vector.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
-import type { IngestItem, IngestOutcome, ReplicaChange, StreamStore } from "../seams.ts";
+import type {
+  IncomingChangeset,
+  IngestItem,
+  IngestOutcome,
+  ReplicaChange,
+  StreamStore,
+} from "../seams.ts";
 import type { KeyPair } from "../signing/keys.ts";
 import type { Replica, ReplicaReport } from "./replica.ts";
 
@@ -79,6 +85,8 @@ export interface ReplicaHost {
   readonly vector: () => Promise<readonly VectorEntry[]>;
   readonly ingest: (items: readonly IngestItem[]) => Promise<readonly (readonly IngestOutcome[])[]>;
   readonly read: StreamStore["read"];
+  readonly readChunks: StreamStore["readChunks"];
+  readonly incoming: () => Promise<readonly IncomingChangeset[]>;
   readonly judge: StreamStore["judge"];
   readonly offer: (mode: "on" | "off") => Promise<void>;
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
@@ -169,13 +177,18 @@ export function createReplicaHost(
     },
     vector: () => opened().vector(),
     ingest: (items) => opened().ingest(items),
-    read: (range, bytesMax) => opened().read(range, bytesMax),
+    read: (range, bytesMax, large) => opened().read(range, bytesMax, large),
+    readChunks: (request) => opened().readChunks(request),
+    incoming: () => opened().incoming(),
     judge: (claims, also) => opened().judge(claims, also),
     offer: (mode) => opened().offer(mode),
     peerPosition: (name) => opened().peerPosition(name),
     keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),
     subscribe: (listener, onNewKey) => {
-      opened().onChange(({ entries, broadcasts }) => void listener({ entries, broadcasts }));
+      opened().onChange(
+        ({ entries, broadcasts, incoming = [] }) =>
+          void listener({ entries, broadcasts, incoming }),
+      );
       opened().onNewKey(() => void onNewKey(identityOf(opened())));
     },
     bindMesh: (id, invite) => opened().bindMesh(id, invite),

@@ -18,7 +18,7 @@ import type { Schema } from "../db/schema.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import type { Storage, StorageKind } from "../db/storage.ts";
 import type { MeshId, SiteId } from "../protocol/ids.ts";
-import type { Clock, Random, StreamStore } from "../seams.ts";
+import type { Clock, IncomingChangeset, Random, StreamStore } from "../seams.ts";
 import { type Ed25519, SECRET_KEY_BYTES } from "../signing/ed25519.ts";
 import { createKeyPair, type KeyPair } from "../signing/keys.ts";
 import { createSigner } from "../signing/verified-changeset.ts";
@@ -28,6 +28,7 @@ import { createIngestQueue } from "./ingest-queue.ts";
 export interface ReplicaReport {
   readonly counts: LogCounts;
   readonly authors: readonly LogAuthor[];
+  readonly incoming: readonly IncomingChangeset[];
 }
 
 export interface Replica extends StreamStore {
@@ -105,12 +106,18 @@ function createReplica(
     vector: async () => database.vector(),
     ingest: queue.ingest,
     read: database.read,
+    readChunks: database.readChunks,
+    incoming: async () => database.incoming(),
     judge: database.judge,
     offer: database.offer,
     onChange: database.onChange,
     peerPosition: database.peerPosition,
     keepPeerPosition: database.keepPeerPosition,
-    report: async () => ({ counts: database.counts(), authors: database.authors() }),
+    report: async () => ({
+      counts: database.counts(),
+      authors: database.authors(),
+      incoming: database.incoming(),
+    }),
     events: database.events,
     stateHash: database.stateHash,
     rebuild: database.rebuild,

@@ -110,35 +110,80 @@ export class ByteWriter {
   finish(): Uint8Array<ArrayBuffer> {
     return this.#bytes.slice(0, this.#length);
   }
+
+  /** Takes the first `count` bytes out, in pieces of `pieceBytes`; copies. */
+  takePieces(count: number, pieceBytes: number): Uint8Array<ArrayBuffer>[] {
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    for (let at = 0; at < count; at += pieceBytes) {
+      pieces.push(this.#bytes.slice(at, Math.min(count, at + pieceBytes)));
+    }
+    this.#bytes.copyWithin(0, count, this.#length);
+    this.#length -= count;
+    return pieces;
+  }
+}
+
+/** Bytes that come in pieces: only what one value spans is held together. */
+export interface BytePieces {
+  /** Of all pieces. */
+  readonly bytes: number;
+  readonly pieces: Iterable<Uint8Array>;
 }
 
 export class ByteReader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  #bytes: Uint8Array;
+  #view: DataView;
   #at = 0;
+  /** Before `#bytes`, and in the pieces behind it. */
+  #before = 0;
+  #behind: number;
+  readonly #pieces: Iterator<Uint8Array> | null;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  constructor(source: Uint8Array | BytePieces) {
+    const isWhole = source instanceof Uint8Array;
+    this.#bytes = isWhole ? source : new Uint8Array(0);
+    this.#view = viewOf(this.#bytes);
+    this.#behind = isWhole ? 0 : source.bytes;
+    this.#pieces = isWhole ? null : source.pieces[Symbol.iterator]();
   }
 
   get offset(): number {
-    return this.#at;
+    return this.#before + this.#at;
   }
 
   get remaining(): number {
-    return this.#bytes.length - this.#at;
+    return this.#bytes.length - this.#at + this.#behind;
   }
 
+  /** To be called before `#bytes` is looked at: it may replace them. */
   #take(count: number): number {
-    if (count > this.remaining) throw notCanonical("truncated");
+    if (count > this.#bytes.length - this.#at) this.#join(count);
     const at = this.#at;
     this.#at += count;
     return at;
   }
 
+  /** What is left of `#bytes` and so many pieces that `count` bytes are together. */
+  #join(count: number): void {
+    if (count > this.remaining) throw notCanonical("truncated");
+    const parts = [this.#bytes.subarray(this.#at)];
+    let length = this.#bytes.length - this.#at;
+    while (length < count) {
+      const next = this.#pieces?.next();
+      if (next === undefined || next.done === true) throw notCanonical("truncated");
+      parts.push(next.value);
+      length += next.value.length;
+      this.#behind -= next.value.length;
+    }
+    this.#before += this.#at;
+    this.#at = 0;
+    this.#bytes = concatBytes(parts);
+    this.#view = viewOf(this.#bytes);
+  }
+
   u8(): number {
-    return this.#bytes[this.#take(1)] as number;
+    const at = this.#take(1);
+    return this.#bytes[at] as number;
   }
 
   /** A minimal LEB128 varint in [0, max]. */
@@ -179,7 +224,8 @@ export class ByteReader {
   }
 
   float64(): number {
-    return this.#view.getFloat64(this.#take(8));
+    const at = this.#take(8);
+    return this.#view.getFloat64(at);
   }
 
   /** `count` bytes of big-endian two's complement. */
@@ -200,6 +246,22 @@ export class ByteReader {
   end(): void {
     if (this.remaining !== 0) throw notCanonical(`${this.remaining} trailing bytes`);
   }
+}
+
+const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, byteLength);
+
+/** The same array when only one of them holds anything. */
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+  const filled = parts.filter(({ length }) => length > 0);
+  if (filled.length === 1) return filled[0] as Uint8Array;
+  const joined = new Uint8Array(filled.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of filled) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
 }
 
 /** Well-formed UTF-8 only; a leading byte order mark is text like any other. */

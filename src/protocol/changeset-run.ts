@@ -33,6 +33,7 @@ import {
 import {
   BROADCAST_BYTES_MAX,
   DEPENDENCY_HASH_BYTES,
+  HEADER_BYTES_MAX,
   RUN_BYTES_MAX,
   RUN_CHANGESETS_MAX,
   VERSION_MAX,
@@ -55,9 +56,6 @@ export interface Broadcast {
   readonly previousHashPrefix: Uint8Array;
   readonly changeset: SignedChangeset;
 }
-
-/** 64 dependencies of 31 bytes, a key and the fixed fields, rounded up. */
-const HEADER_BYTES_MAX = 4 * 1024;
 
 export function encodeRun(run: ChangesetRun): Uint8Array<ArrayBuffer> {
   const first = run.changesets[0];

@@ -68,13 +68,23 @@ export interface ChangesetHeader {
   readonly dependencies: readonly Dependency[];
 }
 
-/** What `sign` takes. `headerBytes` is `encodeHeader(header)`. */
-export interface UnsignedChangeset {
+/** What is signed beside a payload. `headerBytes` is `encodeHeader(header)`. */
+interface UnsignedHeader {
   readonly header: ChangesetHeader;
   readonly headerBytes: Uint8Array;
-  readonly payload: Uint8Array;
   /** Of the author's previous changeset in this stream; `ZERO_HASH` for version 1. */
   readonly previousHash: HeaderHash;
+}
+
+/** What `sign` takes. */
+export interface UnsignedChangeset extends UnsignedHeader {
+  readonly payload: Uint8Array;
+}
+
+/** A changeset with a payload above one chunk, which is elsewhere: what `signOutline` takes. */
+export interface UnsignedOutline extends UnsignedHeader {
+  /** 32 bytes for each chunk, in order. */
+  readonly chunkHashes: Uint8Array;
 }
 
 /** As it arrived: header bytes untouched, nothing checked but their form. */
@@ -85,16 +95,27 @@ export interface SignedChangeset {
   readonly payload: Uint8Array;
 }
 
+/** What is verified of a changeset whose payload may not be here. */
+interface VerifiedHeader extends UnsignedHeader {
+  readonly signature: Uint8Array;
+  readonly author: PublicKey;
+  readonly mesh: MeshId;
+  readonly headerHash: HeaderHash;
+  readonly __verified: true;
+}
+
 /**
  * Its author's key signed exactly these bytes for exactly this mesh, after exactly this
  * predecessor. Only `src/signing` makes one: the type is the receipt.
  */
-export interface VerifiedChangeset extends SignedChangeset {
-  readonly author: PublicKey;
-  readonly mesh: MeshId;
-  readonly previousHash: HeaderHash;
-  readonly headerHash: HeaderHash;
-  readonly __verified: true;
+export interface VerifiedChangeset extends VerifiedHeader, SignedChangeset {
+  /** Of its chunks, 32 bytes each, in order; null up to one chunk. */
+  readonly chunkHashes: Uint8Array | null;
+}
+
+/** The same of a changeset whose payload is not here: chunks that have these hashes are its own. */
+export interface VerifiedOutline extends VerifiedHeader {
+  readonly chunkHashes: Uint8Array;
 }
 
 const KINDS: readonly ChangesetKind[] = ["data", "membership", "checkpoint"];

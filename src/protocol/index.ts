@@ -12,7 +12,9 @@ export type {
   SignedChangeset,
   Stream,
   UnsignedChangeset,
+  UnsignedOutline,
   VerifiedChangeset,
+  VerifiedOutline,
 } from "./changeset.ts";
 export { decodeHeader, encodeHeader } from "./changeset.ts";
 export type { Broadcast, ChangesetRun } from "./changeset-run.ts";
@@ -31,8 +33,17 @@ export {
 export type { HeaderHash, MeshId, PeerId, PublicKey, SiteId } from "./ids.ts";
 export { fromHex, headerHash, meshId, publicKey, siteId, toHex } from "./ids.ts";
 export { FORMAT_VERSION } from "./limits.ts";
-export type { HelloMessage, Message, PartMessage, VectorMessage, WantMessage } from "./messages.ts";
+export type {
+  ChunkMessage,
+  HelloMessage,
+  Message,
+  VectorMessage,
+  WantChunksMessage,
+  WantMessage,
+} from "./messages.ts";
 export { decodeMessage, encodeMessage } from "./messages.ts";
+export type { ChangesetOutline } from "./outline.ts";
+export { decodeOutline, encodeOutline } from "./outline.ts";
 export type {
   CellChange,
   ChangesetPayload,
@@ -44,6 +55,7 @@ export { decodePayload, decodePayloadPrefix, encodePayload } from "./payload.ts"
 export type { SqlRow, SqlValue, StoredValue } from "./values.ts";
 export type {
   AuthorStream,
+  ChainName,
   ChangesetRange,
   VectorEntry,
   VersionRange,

@@ -16,10 +16,14 @@ export const FORMAT_VERSION = 1;
 export const PAYLOAD_BYTES_MAX: number = 64 * 1024 * 1024;
 /** Payloads above one chunk are signed as a list of chunk hashes, so that each is verifiable alone. */
 export const CHUNK_BYTES: number = 64 * 1024;
+/** Chunks of the largest payload: their hashes take 32 KiB. */
+export const CHUNKS_MAX: number = PAYLOAD_BYTES_MAX / CHUNK_BYTES;
 /** More causes than this are folded into a row-less changeset first. */
 export const DEPENDENCIES_MAX = 64;
 /** Bytes of a cause's header hash that a dependency carries: enough to tell the branches of a fork. */
 export const DEPENDENCY_HASH_BYTES = 8;
+/** A header: 64 dependencies of 31 bytes, a key and the fixed fields, rounded up. */
+export const HEADER_BYTES_MAX: number = 4 * 1024;
 /** Versions count one author's transactions: 2^48 is 9,000 years of 1,000 a second. */
 export const VERSION_MAX: number = 2 ** 48;
 /** cr-sqlite's seq is a C int; 64 MiB hold fewer rows than this anyway. */
@@ -51,9 +55,7 @@ export const INVITE_CHARS_MAX: number = 16 * 1024;
 export const FRAME_BYTES_MAX: number = 256 * 1024;
 /** One gossiped changeset; larger ones are pulled. gossipsub has no back-pressure: keep it small. */
 export const BROADCAST_BYTES_MAX: number = 16 * 1024;
-/** A run with more bytes travels in parts of this size. */
-export const PART_BYTES: number = 64 * 1024;
-/** One run in memory: one changeset of the largest payload, its header, and room. */
+/** One run of a stream in memory: one changeset of the largest payload, its header, and room. */
 export const RUN_BYTES_MAX: number = PAYLOAD_BYTES_MAX + 64 * 1024;
 /** Changesets of one run. */
 export const RUN_CHANGESETS_MAX = 4_096;
@@ -67,12 +69,22 @@ export const BEYOND_RANGES_MAX = 32;
 export const WANT_RANGES_MAX = 64;
 /** Bytes one request may ask for, and so what may be on the way to one receiver. */
 export const WANT_BYTES_MAX: number = 1024 * 1024;
+/** Chunks one request may ask for, 512 KiB: what a cut of the link costs. */
+export const WANT_CHUNKS_MAX = 8;
 /** Neighbours told of in one frame. */
 export const NEIGHBOURS_MAX = 256;
 /** Runs waiting to be verified and merged, over all peers, in bytes. Beyond it: ask again later. */
 export const INGEST_BYTES_MAX: number = 2 * RUN_BYTES_MAX;
 /** Authentic changesets kept beyond a gap, per author. The rest is asked for again. */
 export const BEYOND_CHANGESETS_MAX = 8_192;
+/** Large changesets of which chunks are kept before all are there. */
+export const INCOMING_MAX = 64;
+/** Of one author: a hostile one can sign any number and never deliver; a forked one has two to bring. */
+export const INCOMING_PER_AUTHOR_MAX = 2;
+/** What all of them may hold on disk together. */
+export const INCOMING_BYTES_MAX: number = 4 * PAYLOAD_BYTES_MAX;
+/** One that grew within this time does not give way to another. */
+export const INCOMING_STALLED_MS = 60_000;
 /** Authors one replica keeps a log of. */
 export const AUTHORS_MAX = 65_536;
 /** Authors unknown here that one peer may claim to know of; the rest of its claim waits. */

@@ -8,10 +8,12 @@
  * | 2 | digest | my log's digest now |
  * | 3 | vector | entries of my vector: all of it, or what changed since my last one to you |
  * | 4 | want | send me these ranges, at most so many bytes |
- * | 5 | run | a run, in answer to a want (id 0: unasked) |
- * | 6 | part | bytes of a run too long for one frame, in order |
+ * | 5 | run | a run, in answer to a want |
+ * | 6 | outline | in answer to a want: a large changeset, of which chunks may be asked for |
  * | 7 | served | the want is answered, wholly or as far as its bytes went |
  * | 8 | neighbours | whom I am connected to |
+ * | 9 | wantChunks | send me these chunks of a large changeset |
+ * | 10 | chunk | one of them |
  *
  * @module
  */
@@ -21,6 +23,8 @@ import { MeshError } from "./errors.ts";
 import {
   fromHex,
   HASH_BYTES,
+  type HeaderHash,
+  headerHash,
   type MeshId,
   meshId,
   type PeerId,
@@ -30,21 +34,24 @@ import {
   toHex,
 } from "./ids.ts";
 import {
+  CHUNK_BYTES,
+  CHUNKS_MAX,
   FORMAT_VERSION,
   FRAME_BYTES_MAX,
   NAME_BYTES_MAX,
   NEIGHBOURS_MAX,
-  RUN_BYTES_MAX,
   VECTOR_ENTRIES_MAX,
   VERSION_MAX,
   WANT_BYTES_MAX,
   WANT_RANGES_MAX,
 } from "./limits.ts";
+import type { Stream } from "./changeset.ts";
 import {
   type ChangesetRange,
   readStream,
   readVectorEntry,
   type VectorEntry,
+  type VersionRange,
   writeStream,
   writeVectorEntry,
 } from "./version-vector.ts";
@@ -55,9 +62,11 @@ export type Message =
   | VectorMessage
   | WantMessage
   | { readonly type: "run"; readonly want: number; readonly run: Uint8Array }
-  | PartMessage
+  | { readonly type: "outline"; readonly want: number; readonly outline: Uint8Array }
   | { readonly type: "served"; readonly want: number; readonly complete: boolean }
-  | { readonly type: "neighbours"; readonly peers: readonly PeerId[] };
+  | { readonly type: "neighbours"; readonly peers: readonly PeerId[] }
+  | WantChunksMessage
+  | ChunkMessage;
 
 export interface HelloMessage {
   readonly type: "hello";
@@ -84,18 +93,41 @@ export interface WantMessage {
   readonly ranges: readonly ChangesetRange[];
 }
 
-export interface PartMessage {
-  readonly type: "part";
+export interface WantChunksMessage {
+  readonly type: "wantChunks";
+  /** Numbered with the other wants. */
   readonly want: number;
-  /** Of the whole run; the same in every part. */
-  readonly totalBytes: number;
-  readonly offset: number;
+  readonly site: SiteId;
+  readonly stream: Stream;
+  readonly version: number;
+  /** Tells the branches of a fork apart. */
+  readonly headerHash: HeaderHash;
+  /** Indexes of chunks from 0, ascending, apart by at least one. */
+  readonly chunks: readonly VersionRange[];
+}
+
+export interface ChunkMessage {
+  readonly type: "chunk";
+  readonly want: number;
+  /** Of the payload, from 0. */
+  readonly index: number;
   readonly bytes: Uint8Array;
 }
 
 const WANT_ID_MAX = 2 ** 32;
 const PEER_ID_BYTES_MAX = 128;
-const TYPES = ["hello", "digest", "vector", "want", "run", "part", "served", "neighbours"] as const;
+const TYPES = [
+  "hello",
+  "digest",
+  "vector",
+  "want",
+  "run",
+  "outline",
+  "served",
+  "neighbours",
+  "wantChunks",
+  "chunk",
+] as const;
 
 /** @throws RangeError when the frame would exceed `FRAME_BYTES_MAX`: the sender's bug. */
 export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
@@ -128,9 +160,8 @@ function writeBody(writer: ByteWriter, message: Message): void {
     case "run":
       writer.varint(message.want).raw(message.run);
       return;
-    case "part":
-      writer.varint(message.want).varint(message.totalBytes).varint(message.offset);
-      writer.raw(message.bytes);
+    case "outline":
+      writer.varint(message.want).raw(message.outline);
       return;
     case "served":
       writer.varint(message.want).u8(message.complete ? 1 : 0);
@@ -138,10 +169,19 @@ function writeBody(writer: ByteWriter, message: Message): void {
     case "neighbours":
       writer.varint(message.peers.length);
       for (const peer of message.peers) writer.text(peer);
+      return;
+    case "wantChunks":
+      writer.varint(message.want).raw(fromHex(message.site));
+      writeStream(writer, { stream: message.stream });
+      writer.varint(message.version).raw(fromHex(message.headerHash));
+      writeChunkRanges(writer, message.chunks);
+      return;
+    case "chunk":
+      writer.varint(message.want).varint(message.index).raw(message.bytes);
   }
 }
 
-/** Views into `bytes` for runs and parts. @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT, ERR_UNKNOWN_FORMAT */
+/** Views into `bytes` for runs, outlines and chunks. @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT, ERR_UNKNOWN_FORMAT */
 export function decodeMessage(bytes: Uint8Array): Message {
   if (bytes.length > FRAME_BYTES_MAX) throw new MeshError("ERR_LIMIT", "frame too large");
   const reader = new ByteReader(bytes);
@@ -163,21 +203,14 @@ function readBody(reader: ByteReader, type: Message["type"]): Message {
       return { type, part, entries: readList(reader, VECTOR_ENTRIES_MAX, readVectorEntry) };
     }
     case "want": {
-      const want = reader.varint(WANT_ID_MAX);
-      if (want === 0) throw notCanonical("want 0");
+      const want = readWantId(reader);
       const bytesMax = reader.varint(WANT_BYTES_MAX);
       return { type, want, bytesMax, ranges: readList(reader, WANT_RANGES_MAX, readRange) };
     }
     case "run":
       return { type, want: reader.varint(WANT_ID_MAX), run: reader.raw(reader.remaining) };
-    case "part": {
-      const want = reader.varint(WANT_ID_MAX);
-      const totalBytes = reader.varint(RUN_BYTES_MAX);
-      const offset = reader.varint(RUN_BYTES_MAX);
-      const part = reader.raw(reader.remaining);
-      if (part.length === 0 || offset + part.length > totalBytes) throw notCanonical("part");
-      return { type, want, totalBytes, offset, bytes: part };
-    }
+    case "outline":
+      return { type, want: reader.varint(WANT_ID_MAX), outline: reader.raw(reader.remaining) };
     case "served":
       return { type, want: reader.varint(WANT_ID_MAX), complete: readFlag(reader) };
     case "neighbours":
@@ -185,7 +218,55 @@ function readBody(reader: ByteReader, type: Message["type"]): Message {
         type,
         peers: readList(reader, NEIGHBOURS_MAX, (list) => list.text(PEER_ID_BYTES_MAX)),
       };
+    case "wantChunks":
+      return readWantChunks(reader);
+    case "chunk": {
+      const want = reader.varint(WANT_ID_MAX);
+      const index = reader.varint(CHUNKS_MAX - 1);
+      if (reader.remaining > CHUNK_BYTES) throw new MeshError("ERR_LIMIT", "chunk too large");
+      const chunk = reader.raw(reader.remaining);
+      if (chunk.length === 0) throw notCanonical("empty chunk");
+      return { type, want, index, bytes: chunk };
+    }
   }
+}
+
+function readWantId(reader: ByteReader): number {
+  const want = reader.varint(WANT_ID_MAX);
+  if (want === 0) throw notCanonical("want 0");
+  return want;
+}
+
+function readWantChunks(reader: ByteReader): WantChunksMessage {
+  const want = readWantId(reader);
+  const site = siteId(reader.raw(SITE_ID_BYTES));
+  const { stream, branch } = readStream(reader);
+  if (branch !== undefined) throw notCanonical("the hash tells the branch");
+  const version = reader.varint(VERSION_MAX);
+  if (version === 0) throw notCanonical("version 0");
+  const hash = headerHash(reader.raw(HASH_BYTES));
+  const chunks = readChunkRanges(reader);
+  return { type: "wantChunks", want, site, stream, version, headerHash: hash, chunks };
+}
+
+function writeChunkRanges(writer: ByteWriter, ranges: readonly VersionRange[]): void {
+  writer.varint(ranges.length);
+  let end = -2;
+  for (const { first, last } of ranges) {
+    writer.varint(first - end - 2).varint(last - first);
+    end = last;
+  }
+}
+
+function readChunkRanges(reader: ByteReader): VersionRange[] {
+  let end = -2;
+  return readList(reader, WANT_RANGES_MAX, () => {
+    const first = end + 2 + reader.varint(CHUNKS_MAX);
+    const last = first + reader.varint(CHUNKS_MAX);
+    if (last >= CHUNKS_MAX) throw new MeshError("ERR_LIMIT", "chunk index");
+    end = last;
+    return { first, last };
+  });
 }
 
 function readHello(reader: ByteReader): HelloMessage {

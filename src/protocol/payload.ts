@@ -16,10 +16,18 @@
  * @module
  */
 
-import { ByteReader, ByteWriter, compareBytes, encodeText, notCanonical } from "./bytes.ts";
+import {
+  ByteReader,
+  ByteWriter,
+  compareBytes,
+  concatBytes,
+  encodeText,
+  notCanonical,
+} from "./bytes.ts";
 import { MeshError } from "./errors.ts";
 import { fromHex, HASH_BYTES, toHex } from "./ids.ts";
 import {
+  CHUNK_BYTES,
   CLOCK_MAX,
   COLUMNS_MAX,
   PAYLOAD_BYTES_MAX,
@@ -74,25 +82,68 @@ const BLOB = 4;
 /** Lengths below this fit the tag byte. */
 const LONG = 31;
 
-/** @throws MeshError ERR_TRANSACTION_TOO_LARGE above 64 MiB; RangeError on what no format holds (NaN, an integer beyond int64). */
+/**
+ * @throws MeshError ERR_TRANSACTION_TOO_LARGE above 64 MiB; RangeError on what no format holds (NaN,
+ * an integer beyond int64)
+ */
 export function encodePayload(payload: ChangesetPayload): Uint8Array<ArrayBuffer> {
-  const writer = new ByteWriter(1024).varint(payload.schemaVersion);
-  if (payload.schemaHash === null) writer.u8(0);
-  else writer.u8(1).raw(fromHex(payload.schemaHash));
-  writer.varint(payload.wallClockMs).varint(payload.tables.length);
-  let previousTable = -1;
+  const chunks: Uint8Array[] = [];
+  const writer = createPayloadWriter(payload, payload.tables.length, (chunk) => chunks.push(chunk));
   for (const { table, rows } of payload.tables) {
-    writer.varint(table - previousTable - 1).varint(rows.length - 1);
-    previousTable = table;
-    for (const row of rows) {
-      writeRow(writer, row);
-      if (writer.length > PAYLOAD_BYTES_MAX) {
-        throw new MeshError("ERR_TRANSACTION_TOO_LARGE", `more than ${PAYLOAD_BYTES_MAX} bytes`);
-      }
-    }
+    writer.table(table, rows.length);
+    for (const row of rows) writer.row(row);
   }
-  return writer.finish();
+  chunks.push(writer.finish());
+  return concatBytes(chunks).slice();
 }
+
+/** Writes a payload in one pass, so that a large one is never in memory as a whole. */
+export interface PayloadWriter {
+  /** Ascending; so many calls of `row` follow. */
+  readonly table: (table: number, rows: number) => void;
+  /** Ascending by primary key. @throws MeshError ERR_TRANSACTION_TOO_LARGE above 64 MiB */
+  readonly row: (row: RowChanges) => void;
+  /** What was not given to `takeChunk`: the last chunk, or a payload of not more than one chunk. */
+  readonly finish: () => Uint8Array;
+}
+
+/** `takeChunk` gets every full chunk of `CHUNK_BYTES` that is not the last one. */
+export function createPayloadWriter(
+  prefix: PayloadPrefix,
+  tables: number,
+  takeChunk: (chunk: Uint8Array) => void,
+): PayloadWriter {
+  const writer = new ByteWriter(1024).varint(prefix.schemaVersion);
+  if (prefix.schemaHash === null) writer.u8(0);
+  else writer.u8(1).raw(fromHex(prefix.schemaHash));
+  writer.varint(prefix.wallClockMs).varint(tables);
+  let previousTable = -1;
+  let rowCount = 0;
+  let written = 0;
+  return {
+    table: (table, rows) => {
+      writer.varint(table - previousTable - 1).varint(rows - 1);
+      previousTable = table;
+    },
+    row: (row) => {
+      writeRow(writer, row);
+      rowCount++;
+      if (written + writer.length > PAYLOAD_BYTES_MAX) throw tooLarge(rowCount);
+      if (writer.length <= CHUNK_BYTES) return;
+      // The last byte stays, so that what is left over is never empty.
+      const full = writer.length - 1 - ((writer.length - 1) % CHUNK_BYTES);
+      for (const chunk of writer.takePieces(full, CHUNK_BYTES)) takeChunk(chunk);
+      written += full;
+    },
+    finish: () => writer.finish(),
+  };
+}
+
+const tooLarge = (rows: number): MeshError =>
+  new MeshError(
+    "ERR_TRANSACTION_TOO_LARGE",
+    `its changes take more than ${PAYLOAD_BYTES_MAX / 1024 / 1024} MiB (passed after ${rows} rows), the most that one transaction may send to others. Nothing was written: do it in several transactions`,
+  );
 
 function writeRow(writer: ByteWriter, row: RowChanges): void {
   writer
@@ -111,15 +162,22 @@ function writeRow(writer: ByteWriter, row: RowChanges): void {
 export function decodePayload(bytes: Uint8Array): ChangesetPayload {
   if (bytes.length > PAYLOAD_BYTES_MAX) throw new MeshError("ERR_LIMIT", "payload too large");
   const reader = new ByteReader(bytes);
-  const prefix = readPrefix(reader);
-  const tables: TableChanges[] = [];
+  return { ...readPrefix(reader), tables: [...readTables(reader, bytes.length)] };
+}
+
+/**
+ * What follows the prefix. The rows of one table may come in several parts, each of about
+ * `partBytes`: what is not kept of them is not in memory. @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT
+ */
+export function* readTables(reader: ByteReader, partBytes: number): Generator<TableChanges> {
   const tableCount = reader.varint(TABLES_MAX);
   let table = -1;
   for (let i = 0; i < tableCount; i++) {
     table += 1 + reader.varint(TABLES_MAX);
     if (table >= TABLES_MAX) throw new MeshError("ERR_LIMIT", "table number");
     const rowCount = 1 + reader.varint(ROWS_MAX);
-    const rows: RowChanges[] = [];
+    let rows: RowChanges[] = [];
+    let partStart = reader.offset;
     let previousKey: Uint8Array | null = null;
     for (let j = 0; j < rowCount; j++) {
       const row = readRow(reader);
@@ -128,11 +186,19 @@ export function decodePayload(bytes: Uint8Array): ChangesetPayload {
       }
       previousKey = row.primaryKey;
       rows.push(row);
+      if (reader.offset - partStart < partBytes && j < rowCount - 1) continue;
+      yield { table, rows };
+      rows = [];
+      partStart = reader.offset;
     }
-    tables.push({ table, rows });
   }
   reader.end();
-  return { ...prefix, tables };
+}
+
+/** Rows to judge or to merge, by the tables of that schema version; those of a table may come in parts. */
+export interface PayloadRows {
+  readonly schemaVersion: number;
+  readonly tables: Iterable<TableChanges>;
 }
 
 /** What a payload says before its rows. */
@@ -142,7 +208,11 @@ export type PayloadPrefix = Omit<ChangesetPayload, "tables">;
 export const decodePayloadPrefix = (bytes: Uint8Array): PayloadPrefix =>
   readPrefix(new ByteReader(bytes));
 
-function readPrefix(reader: ByteReader): PayloadPrefix {
+/** Longest prefix, in bytes. */
+export const PREFIX_BYTES_MAX = 48;
+
+/** @throws MeshError ERR_NOT_CANONICAL, ERR_LIMIT */
+export function readPrefix(reader: ByteReader): PayloadPrefix {
   const schemaVersion = reader.varint(SCHEMA_VERSION_MAX);
   if (schemaVersion === 0) throw notCanonical("schema version 0");
   const hasHash = reader.u8();

@@ -43,12 +43,20 @@ export const headerHashOf = (message: Uint8Array): HeaderHash => headerHash(sha2
  * payload, a list of hashes and a chunk from ever standing for one another.
  */
 export function payloadRoot(payload: Uint8Array): Uint8Array {
-  if (payload.length <= CHUNK_BYTES) return sha256.create().update(WHOLE).update(payload).digest();
-  const hashes: Uint8Array[] = [];
-  for (let offset = 0; offset < payload.length; offset += CHUNK_BYTES) {
-    hashes.push(chunkHash(payload.subarray(offset, offset + CHUNK_BYTES)));
+  const hashes = chunkHashes(payload);
+  if (hashes !== null) return rootOfChunks(hashes);
+  return sha256.create().update(WHOLE).update(payload).digest();
+}
+
+/** 32 bytes for each chunk, in order; null for a payload of one chunk, which is hashed as a whole. */
+export function chunkHashes(payload: Uint8Array): Uint8Array | null {
+  if (payload.length <= CHUNK_BYTES) return null;
+  const hashes = new Uint8Array(HASH_BYTES * Math.ceil(payload.length / CHUNK_BYTES));
+  for (let index = 0; index * CHUNK_BYTES < payload.length; index++) {
+    const chunk = payload.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
+    hashes.set(chunkHash(chunk), index * HASH_BYTES);
   }
-  return rootOfChunks(hashes);
+  return hashes;
 }
 
 /** SHA-256(0x02 ‖ chunk): each chunk of 64 KiB can be verified alone, by whoever has the list. */
@@ -56,10 +64,8 @@ export const chunkHash = (chunk: Uint8Array): Uint8Array =>
   sha256.create().update(CHUNK).update(chunk).digest();
 
 /** SHA-256(0x01 ‖ count as u32, big-endian ‖ chunk hashes in order). */
-export function rootOfChunks(hashes: readonly Uint8Array[]): Uint8Array {
+export function rootOfChunks(hashes: Uint8Array): Uint8Array {
   const count = new Uint8Array(4);
-  new DataView(count.buffer).setUint32(0, hashes.length);
-  const hash = sha256.create().update(LIST).update(count);
-  for (const chunk of hashes) hash.update(chunk);
-  return hash.digest();
+  new DataView(count.buffer).setUint32(0, hashes.length / HASH_BYTES);
+  return sha256.create().update(LIST).update(count).update(hashes).digest();
 }

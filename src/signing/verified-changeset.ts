@@ -10,23 +10,26 @@ import { equalBytes } from "../protocol/bytes.ts";
 import {
   type ChangesetHeader,
   encodeHeader,
-  type SignedChangeset,
   type UnsignedChangeset,
+  type UnsignedOutline,
   type VerifiedChangeset,
+  type VerifiedOutline,
 } from "../protocol/changeset.ts";
 import type { ChangesetRun } from "../protocol/changeset-run.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
-import {
-  fromHex,
-  type HeaderHash,
-  type MeshId,
-  type PublicKey,
-  ZERO_HASH,
-} from "../protocol/ids.ts";
+import { fromHex, HASH_BYTES, type HeaderHash, type MeshId, ZERO_HASH } from "../protocol/ids.ts";
+import { chunkCount, type ChangesetOutline } from "../protocol/outline.ts";
 import type { Signer } from "../seams.ts";
 import type { Ed25519 } from "./ed25519.ts";
 import { type KeyPair, siteIdOf } from "./keys.ts";
-import { headerHashOf, payloadRoot, signedMessage } from "./signed-bytes.ts";
+import {
+  chunkHash,
+  chunkHashes,
+  headerHashOf,
+  payloadRoot,
+  rootOfChunks,
+  signedMessage,
+} from "./signed-bytes.ts";
 
 /** The changesets before the first bad one, and what is wrong with that one. */
 export interface VerifiedRun {
@@ -46,24 +49,52 @@ export function createSigner(ed25519: Ed25519, keys: KeyPair): Signer {
   return {
     publicKey: keys.publicKey,
     siteId: keys.siteId,
+    chunkHash,
     sign: async (changeset, mesh) => {
-      assertOwn(changeset, keys);
-      const { header, headerBytes, payload, previousHash } = changeset;
-      const message = signedMessage(mesh, previousHash, payloadRoot(payload), headerBytes);
-      const signature = await ed25519.sign(message, keys.secretKey);
-      const signed = { header, headerBytes, signature, payload };
-      return brand(signed, keys.publicKey, mesh, previousHash, headerHashOf(message));
+      const { header, payload } = changeset;
+      if (header.payloadBytes !== payload.length) throw new RangeError("payload size");
+      const hashes = chunkHashes(payload);
+      const root = hashes === null ? payloadRoot(payload) : rootOfChunks(hashes);
+      return { ...(await signRoot(changeset, mesh, root)), payload, chunkHashes: hashes };
+    },
+    signOutline: async (outline, mesh) => {
+      const { header, chunkHashes: hashes } = outline;
+      if (HASH_BYTES * chunkCount(header.payloadBytes) !== hashes.length) {
+        throw new RangeError("chunk hashes");
+      }
+      const signed = await signRoot(outline, mesh, rootOfChunks(hashes));
+      return { ...signed, chunkHashes: hashes };
     },
   };
+
+  async function signRoot(
+    { header, headerBytes, previousHash }: SignedHeader,
+    mesh: MeshId,
+    root: Uint8Array,
+  ): Promise<Omit<VerifiedOutline, "chunkHashes">> {
+    assertOwn({ header, headerBytes, previousHash }, keys);
+    const message = signedMessage(mesh, previousHash, root, headerBytes);
+    const signature = await ed25519.sign(message, keys.secretKey);
+    return {
+      header,
+      headerBytes,
+      previousHash,
+      signature,
+      author: keys.publicKey,
+      mesh,
+      headerHash: headerHashOf(message),
+      __verified: true,
+    };
+  }
 }
 
+type SignedHeader = Omit<UnsignedChangeset, "payload"> | Omit<UnsignedOutline, "chunkHashes">;
+
 /** Our own bugs: nothing a peer sends comes here. */
-function assertOwn(changeset: UnsignedChangeset, keys: KeyPair): void {
-  const { header, headerBytes, payload, previousHash } = changeset;
+function assertOwn({ header, headerBytes, previousHash }: SignedHeader, keys: KeyPair): void {
   const first = header.version === 1;
   if (header.site !== keys.siteId) throw new RangeError("another author's changeset");
   if (header.publicKey !== (first ? keys.publicKey : null)) throw new RangeError("public key");
-  if (header.payloadBytes !== payload.length) throw new RangeError("payload size");
   if ((previousHash === ZERO_HASH) !== first) throw new RangeError("previous hash");
   if (!equalBytes(headerBytes, encodeHeader(header))) throw new RangeError("header bytes");
 }
@@ -91,11 +122,21 @@ export async function verifyRun(
       if (changeset.header.site !== site) fault ??= "ERR_SIGNATURE_INVALID";
       if (changeset.header.payloadBytes !== changeset.payload.length) fault ??= "ERR_NOT_CANONICAL";
       if (fault !== null) break;
-      const root = payloadRoot(changeset.payload);
+      const hashes = chunkHashes(changeset.payload);
+      const root = hashes === null ? payloadRoot(changeset.payload) : rootOfChunks(hashes);
       const message = signedMessage(mesh, previousHash, root, changeset.headerBytes);
       const hash = headerHashOf(message);
+      const { author } = run;
       batch.push({
-        changeset: brand(changeset, run.author, mesh, previousHash, hash),
+        changeset: {
+          ...changeset,
+          chunkHashes: hashes,
+          author,
+          mesh,
+          previousHash,
+          headerHash: hash,
+          __verified: true,
+        },
         valid: ed25519.verify(changeset.signature, message, key),
       });
       previousHash = hash;
@@ -111,6 +152,33 @@ export async function verifyRun(
   return { verified, refused: null };
 }
 
+/**
+ * The same for a changeset whose payload is not here: whatever chunks have the hashes of its list are
+ * its own. Null when it is not what it says. Rejects only when the machine fails.
+ */
+export async function verifyOutline(
+  ed25519: Ed25519,
+  outline: ChangesetOutline,
+  mesh: MeshId,
+): Promise<VerifiedOutline | null> {
+  const { header, headerBytes, signature, chunkHashes: hashes, author, previousHash } = outline;
+  if (header.site !== siteIdOf(author)) return null;
+  const message = signedMessage(mesh, previousHash, rootOfChunks(hashes), headerBytes);
+  if (!(await ed25519.verify(signature, message, fromHex(author)))) return null;
+  const headerHash = headerHashOf(message);
+  return {
+    header,
+    headerBytes,
+    signature,
+    chunkHashes: hashes,
+    author,
+    mesh,
+    previousHash,
+    headerHash,
+    __verified: true,
+  };
+}
+
 /** What a header may not say at this place of this run, whoever signed it. */
 function faultOf(
   header: ChangesetHeader,
@@ -124,18 +192,3 @@ function faultOf(
   if ((previousHash === ZERO_HASH) !== first) return "ERR_NOT_CANONICAL";
   return null;
 }
-
-const brand = (
-  changeset: SignedChangeset,
-  author: PublicKey,
-  mesh: MeshId,
-  previousHash: HeaderHash,
-  headerHash: HeaderHash,
-): VerifiedChangeset => ({
-  ...changeset,
-  author,
-  mesh,
-  previousHash,
-  headerHash,
-  __verified: true,
-});

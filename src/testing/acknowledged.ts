@@ -25,9 +25,16 @@ export interface Ledger {
   /** Roots of transactions that were rejected, or never answered: not to be there, or either way. */
   readonly rejected: string[];
   readonly unanswered: string[];
+  /** Roots of all that was ever signed here. */
+  readonly signed: Set<string>;
 }
 
-export const createLedger = (): Ledger => ({ acknowledged: [], rejected: [], unanswered: [] });
+export const createLedger = (): Ledger => ({
+  acknowledged: [],
+  rejected: [],
+  unanswered: [],
+  signed: new Set(),
+});
 
 /** Of the message that a changeset's signature covers (`signing/signed-bytes.ts`). */
 export function rootInMessage(message: Uint8Array): string {

@@ -11,8 +11,7 @@ import { ByteWriter } from "../protocol/bytes.ts";
 import { meshId, type SiteId, siteId, toHex } from "../protocol/ids.ts";
 import {
   CLOCK_MAX,
-  PART_BYTES,
-  RUN_BYTES_MAX,
+  CHUNK_BYTES,
   VECTOR_ENTRIES_MAX,
   VERSION_MAX,
   WANT_BYTES_MAX,
@@ -24,7 +23,7 @@ import type { Random } from "../seams.ts";
 import { broadcastOf, rowWithClocks, type Wares } from "./byzantine-wares.ts";
 
 /** One victim, as a strategy sees it. */
-export interface Victim {
+interface Victim {
   /** By its hello. */
   readonly site: SiteId | null;
   /** What it claimed last, by author. */
@@ -38,7 +37,7 @@ export interface Victim {
   readonly age: number;
 }
 
-export interface Scene {
+interface Scene {
   readonly random: Random;
   readonly wares: Wares;
   readonly broadcast: (bytes: Uint8Array) => void;
@@ -247,12 +246,9 @@ export const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
     want: (victim, { want, ranges }, { wares }) => {
       const run = ranges.map((range) => wares.run(range)).find((each) => each !== null);
       if (run == null) return false;
-      const bytes = new Uint8Array(PART_BYTES);
-      bytes.set(run.subarray(0, PART_BYTES));
-      for (let i = 0; i < 40; i++) {
-        const offset = i * PART_BYTES;
-        victim.say({ type: "part", want, totalBytes: RUN_BYTES_MAX, offset, bytes });
-      }
+      const bytes = new Uint8Array(CHUNK_BYTES);
+      bytes.set(run.subarray(0, CHUNK_BYTES));
+      for (let index = 0; index < 40; index++) victim.say({ type: "chunk", want, index, bytes });
       return true;
     },
     prepare: (scene) => signEach(scene, [rows(2, [alive(packKey([Uint8Array.of(9)]))])], "rows"),
@@ -285,7 +281,7 @@ export const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
       }
     },
   },
-  /** Claims, and then gives one part as late as can be. */
+  /** Claims, and then gives one chunk that nobody asked for, as late as can be. */
   "slow loris": {
     tick: (victim, { random }) => {
       if (victim.age === 1) {
@@ -293,9 +289,9 @@ export const STRATEGIES: Readonly<Record<StrategyName, Strategy>> = {
         victim.say({ type: "vector", part: "more", entries: entries.sort(bySite) });
       }
       if (victim.age % 9 !== 0) return;
-      const bytes = new Uint8Array(PART_BYTES);
+      const bytes = new Uint8Array(CHUNK_BYTES);
       for (const { want } of victim.wants.splice(0)) {
-        victim.say({ type: "part", want, totalBytes: RUN_BYTES_MAX, offset: 0, bytes });
+        victim.say({ type: "chunk", want, index: 0, bytes });
       }
     },
     want: (victim, want) => {

@@ -28,12 +28,12 @@ import { payloadRoot } from "../signing/signed-bytes.ts";
 import { createSigner } from "../signing/verified-changeset.ts";
 import { simEd25519 } from "./sim-ed25519.ts";
 
-export interface Author {
+interface Author {
   readonly signer: Signer;
   readonly chain: VerifiedChangeset[];
 }
 
-export type HeaderChanges = Partial<Pick<ChangesetHeader, "kind" | "encoding" | "dependencies">>;
+type HeaderChanges = Partial<Pick<ChangesetHeader, "kind" | "encoding" | "dependencies">>;
 
 export interface Wares {
   /** An author that nobody knows yet. */
@@ -107,7 +107,7 @@ function entryAt({ siteId }: Signer, { header, headerHash }: VerifiedChangeset):
   return { site: siteId, stream: "data", floor: 0, head: header.version, headHash, beyond: [] };
 }
 
-export function runOf({ signer }: Author, changesets: readonly VerifiedChangeset[]): Uint8Array {
+function runOf({ signer }: Author, changesets: readonly VerifiedChangeset[]): Uint8Array {
   const previousHash = changesets[0]?.previousHash ?? ZERO_HASH;
   return encodeRun({ stream: "data", author: signer.publicKey, previousHash, changesets });
 }

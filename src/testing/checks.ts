@@ -100,6 +100,21 @@ export function checkLedger(
   }
 }
 
+/**
+ * Throws when the log has a changeset of an honest author that none of its devices ever signed (P2).
+ * Authors that no device has are not looked at.
+ */
+export function checkSigned(
+  devices: readonly { readonly site: SiteId; readonly ledger: Ledger }[],
+  log: readonly LoggedChangeset[],
+): void {
+  for (const { site, root } of log) {
+    const authors = devices.filter((device) => device.site === site);
+    if (authors.length === 0 || authors.some(({ ledger }) => ledger.signed.has(root))) continue;
+    throw new Error(`forged: nobody signed transaction ${root} of ${site}`);
+  }
+}
+
 function countBy(names: readonly string[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);

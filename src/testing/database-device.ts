@@ -95,7 +95,10 @@ export async function createDatabaseDevice(
       storage: disk.attach(life),
       wasm: await compileSqliteInNode(),
       schema: schemas[release] ?? schemas[0],
-      ed25519: ed25519Of(life, signed),
+      ed25519: ed25519Of(life, (root) => {
+        signed.push(root);
+        ledger.signed.add(root);
+      }),
       clock,
       // The key is the only thing a replica draws.
       random: { ...random, bytes: isNew ? secret : (options.newSecret ?? secret) },
@@ -135,10 +138,10 @@ export async function createDatabaseDevice(
 }
 
 /** Every signature and every check of one is a step. */
-const ed25519Of = (life: Life, signed: string[]): Ed25519 => ({
+const ed25519Of = (life: Life, onSign: (root: string) => void): Ed25519 => ({
   publicKeyOf: (secretKey) => life.through(() => simEd25519.publicKeyOf(secretKey)),
   sign: (message, secretKey) => {
-    signed.push(rootInMessage(message));
+    onSign(rootInMessage(message));
     return life.through(() => simEd25519.sign(message, secretKey));
   },
   verify: (signature, message, publicKey) =>

@@ -69,6 +69,8 @@ export interface Stage {
   readonly lastRelease: number;
   /** While all live apart only meetings make links. */
   isApart: boolean;
+  /** What was planned and has not happened by then does not happen. */
+  isPeace: boolean;
 }
 
 export interface Cast {
@@ -95,7 +97,7 @@ export function planFaults(stage: Stage): void {
       : { lossPercent: 0, doublePercent: 0, delayMs: 20 },
   );
   for (const [a, b] of stage.pairs) {
-    stage.world.at(random.below(2_000), () => join(stage, a, b));
+    at(stage, random.below(2_000), () => join(stage, a, b));
     if (faults.has("cuts")) planCuts(stage, a, b);
   }
   const plans: Partial<Record<Fault, (stage: Stage) => void>> = {
@@ -116,9 +118,15 @@ export function planFaults(stage: Stage): void {
 
 const pick = <T>(random: Random, list: readonly T[]): T => list[random.below(list.length)] as T;
 
+/** So much later, if there is no peace by then. */
+const at = (stage: Stage, delayMs: number, run: () => void): void =>
+  void stage.world.at(delayMs, () => {
+    if (!stage.isPeace) run();
+  });
+
 /** Sometime during the faults. */
-const sometime = ({ world, random, untilMs }: Stage, run: () => void): void =>
-  void world.at(random.below(untilMs), run);
+const sometime = (stage: Stage, run: () => void): void =>
+  at(stage, stage.random.below(stage.untilMs), run);
 
 const repeat = (times: number, run: () => void): void => {
   for (let i = 0; i < times; i++) run();
@@ -147,34 +155,34 @@ const drawQuality = (random: Random): LinkQuality =>
     : { latencyMs: 1 + random.below(20), bytesPerMs: 2_000 + random.below(20_000) };
 
 function planCuts(stage: Stage, a: SimNode, b: SimNode): void {
-  const { world, net, random, untilMs } = stage;
+  const { net, random, untilMs } = stage;
   repeat(random.below(4), () => {
     const startMs = random.below(untilMs);
-    world.at(startMs, () => net.cut(a.device.id, b.device.id));
-    world.at(startMs + 500 + random.below(10_000), () => join(stage, a, b));
+    at(stage, startMs, () => net.cut(a.device.id, b.device.id));
+    at(stage, startMs + 500 + random.below(10_000), () => join(stage, a, b));
   });
 }
 
 function planFlaps(stage: Stage): void {
-  const { world, net, random, pairs, untilMs } = stage;
+  const { net, random, pairs, untilMs } = stage;
   const [a, b] = pick(random, pairs);
   let atMs = random.below(untilMs);
   repeat(5 + random.below(20), () => {
     atMs += 20 + random.below(400);
-    world.at(atMs, () => net.cut(a.device.id, b.device.id));
+    at(stage, atMs, () => net.cut(a.device.id, b.device.id));
     atMs += 20 + random.below(400);
-    world.at(atMs, () => join(stage, a, b));
+    at(stage, atMs, () => join(stage, a, b));
   });
 }
 
 function planStalls(stage: Stage): void {
-  const { world, net, random, pairs } = stage;
+  const { net, random, pairs } = stage;
   repeat(1 + random.below(2), () => {
     const [a, b] = pick(random, pairs);
     sometime(stage, () => {
       net.stall(a.device.id, b.device.id);
-      world.at(3_000 + random.below(12_000), () => net.cut(a.device.id, b.device.id));
-      world.at(16_000 + random.below(5_000), () => join(stage, a, b));
+      at(stage, 3_000 + random.below(12_000), () => net.cut(a.device.id, b.device.id));
+      at(stage, 16_000 + random.below(5_000), () => join(stage, a, b));
     });
   });
 }
@@ -182,7 +190,7 @@ function planStalls(stage: Stage): void {
 /** Off for a moment, then on again, with the links it had. Tries until its disk lets it start. */
 function startAgain(stage: Stage, node: SimNode, afterMs: number): void {
   const { world, random } = stage;
-  world.at(afterMs, () => {
+  at(stage, afterMs, () => {
     if (!node.isOff()) return;
     void node
       .start()
@@ -200,7 +208,7 @@ function startAgain(stage: Stage, node: SimNode, afterMs: number): void {
 function rejoin(stage: Stage, node: SimNode): void {
   for (const [a, b] of stage.pairs) {
     if (a === node || b === node) {
-      stage.world.at(stage.random.below(2_000), () => join(stage, a, b));
+      at(stage, stage.random.below(2_000), () => join(stage, a, b));
     }
   }
 }
@@ -227,7 +235,9 @@ function planCrashes(stage: Stage): void {
     node.onCrash(() => {
       if (again <= 0) return;
       again -= 1;
-      node.onNextStart(() => node.crashAfter(1 + random.below(80)));
+      node.onNextStart(() => {
+        if (!stage.isPeace) node.crashAfter(1 + random.below(80));
+      });
     });
   }
 }
@@ -249,7 +259,7 @@ const databasesOf = (nodes: readonly SimNode[]): readonly DatabaseParts[] =>
   nodes.flatMap(({ device }) => (device.database === null ? [] : [device.database]));
 
 function planDisks(stage: Stage): void {
-  const { nodes, random, world } = stage;
+  const { nodes, random } = stage;
   const databases = databasesOf(nodes);
   if (databases.length === 0) return;
   repeat(1 + random.below(3), () =>
@@ -257,7 +267,7 @@ function planDisks(stage: Stage): void {
       const { disk } = pick(random, databases);
       if (random.below(2) === 0) disk.setFree(random.below(200_000));
       else disk.setFailing(1 + random.below(30));
-      world.at(1_000 + random.below(8_000), () => healDisk({ disk }));
+      at(stage, 1_000 + random.below(8_000), () => healDisk({ disk }));
     }),
   );
 }
@@ -301,14 +311,14 @@ function planUpgrades(stage: Stage): void {
 }
 
 function planBackup(stage: Stage): void {
-  const { world, random, untilMs, cast } = stage;
+  const { random, untilMs, cast } = stage;
   const node = cast.rewound;
   if (node === null) return;
   const database = node.device.database as DatabaseParts;
-  world.at(random.below(untilMs / 2), () => {
+  at(stage, random.below(untilMs / 2), () => {
     const image = database.disk.copy();
     const acknowledged = database.ledger.acknowledged.length;
-    world.at(1_000 + random.below(untilMs / 2), () => {
+    at(stage, 1_000 + random.below(untilMs / 2), () => {
       spawn(
         stage,
         (async () => {
@@ -341,11 +351,11 @@ async function forget(stage: Stage, rewound: SimNode, since: number): Promise<vo
 }
 
 function planCopy(stage: Stage): void {
-  const { cast, releases, world, random, untilMs } = stage;
+  const { cast, releases, random, untilMs } = stage;
   if (cast.copied === null) return;
   const { from, to } = cast.copied;
   releases.mayFork(from.device.site);
-  world.at(random.below(untilMs / 2), () => {
+  at(stage, random.below(untilMs / 2), () => {
     const [original, copy] = databasesOf([from, to]);
     if (original === undefined || copy === undefined) return;
     copy.disk.restore(original.disk.copy());
@@ -389,7 +399,7 @@ export async function liveApart(stage: Stage): Promise<void> {
   net.cutAll();
   const startMs = world.clock.nowMs();
   const durationMs = WEEK_MS + random.below(6 * WEEK_MS);
-  const during = (run: () => void): void => void world.at(random.below(durationMs), run);
+  const during = (run: () => void): void => at(stage, random.below(durationMs), run);
   repeat(3 + random.below(nodes.length), () =>
     during(() => spawn(stage, write(pick(random, nodes)))),
   );
@@ -397,7 +407,7 @@ export async function liveApart(stage: Stage): Promise<void> {
     during(() => {
       const [a, b] = pick(random, pairs);
       meet(stage, a, b);
-      world.at(5_000 + random.below(60_000), () => net.cut(a.device.id, b.device.id));
+      at(stage, 5_000 + random.below(60_000), () => net.cut(a.device.id, b.device.id));
     }),
   );
   await world.runUntil(startMs + durationMs, () => false);

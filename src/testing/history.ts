@@ -9,7 +9,7 @@ import type { MeshId } from "../protocol/ids.ts";
 import type { Random, ReplicaStore } from "../seams.ts";
 import { type ByzantinePeer, createByzantinePeer } from "./byzantine.ts";
 import { STRATEGY_NAMES, type StrategyName } from "./byzantine-strategies.ts";
-import { bytesNeeded, checkLedger, readLog } from "./checks.ts";
+import { bytesNeeded, checkLedger, checkSigned, readLog } from "./checks.ts";
 import {
   type Cast,
   type Fault,
@@ -138,6 +138,7 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     cast: drawCast(originals, copy, faults, random),
     lastRelease: fleet.releases - 1,
     isApart: false,
+    isPeace: false,
   };
 
   async function agree(alive: readonly SimNode[], withinMs: number): Promise<number> {
@@ -170,6 +171,10 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     );
     if (penalty !== undefined) throw new Error(`honest peer blamed: ${JSON.stringify(penalty)}`);
     const log = await readLog(storeOf(alive[0]));
+    const ledgers = nodes.flatMap(({ device: { site, database } }) =>
+      database === null ? [] : [{ site, ledger: database.ledger }],
+    );
+    checkSigned(ledgers, log);
     for (const node of alive) {
       const { device } = node;
       const hasOneHistory = node !== stage.cast.rewound && !isCopied(stage.cast, node);
@@ -273,6 +278,7 @@ function topology(
 /** No more faults, everybody up, on the latest release, and linked. */
 async function makePeace(stage: Stage): Promise<void> {
   const { nodes, world, net, random, lastRelease } = stage;
+  stage.isPeace = true;
   net.faults({ lossPercent: 0, doublePercent: 0, delayMs: 20 });
   await world.rest();
   for (const node of nodes) {
@@ -285,14 +291,17 @@ async function makePeace(stage: Stage): Promise<void> {
       if (!node.isOff()) await node.kill();
       database.install(lastRelease);
     }
+    // A start that is under way may have met a disk that was full then.
+    if (!node.isUp() && !node.isOff()) await node.kill();
     if (node.isOff()) await node.start();
   }
   // Whoever was slow to start is up by then.
   await world.runUntil(world.clock.nowMs() + 3_000, () => false);
   const alive = nodes.filter((node) => !node.isHanging());
+  // Whatever links there are, stalled ones among them; those of a device that hangs stay.
+  for (const a of alive) for (const b of alive) net.cut(a.device.id, b.device.id);
   const faultless = { ...stage, faults: new Set<Fault>() };
   for (const [a, b] of topology(alive, random)) {
-    net.cut(a.device.id, b.device.id);
     join(faultless, a, b);
   }
 }

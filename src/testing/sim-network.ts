@@ -128,6 +128,8 @@ export function createSimNetwork(
       if (link.state === "down" || node === undefined || node.handlers === null) return;
       // An earlier link whose end was not noticed yet.
       if (node.links.has(peer)) node.handlers.peerDown(peer);
+      // Hearing of it was a device's last step.
+      if (node.handlers === null) return;
       node.links.set(peer, link);
       node.handlers.peerUp({ id: peer, link: "memory" });
       for (const each of link.directions) if (each.to === at) deliver(link, each);

@@ -112,8 +112,8 @@ export function createSimNode(options: SimNodeOptions): SimNode {
   const counts: SimCounts = {
     written: 0,
     crashes: 0,
-    ingested: { run: 0, broadcast: 0 },
-    duplicates: { run: 0, broadcast: 0 },
+    ingested: { run: 0, broadcast: 0, outline: 0, chunk: 0 },
+    duplicates: { run: 0, broadcast: 0, outline: 0, chunk: 0 },
   };
   const crashListeners: (() => void)[] = [];
   const startListeners: (() => void)[] = [];
@@ -212,8 +212,13 @@ export function createSimNode(options: SimNodeOptions): SimNode {
         }
         return answers;
       },
-      read: (range, bytesMax) =>
-        hanging === "reads" ? new Promise(() => {}) : call(() => store.read(range, bytesMax)),
+      read: (range, bytesMax, large) =>
+        hanging === "reads"
+          ? new Promise(() => {})
+          : call(() => store.read(range, bytesMax, large)),
+      readChunks: (request) =>
+        hanging === "reads" ? new Promise(() => {}) : call(() => store.readChunks(request)),
+      incoming: () => call(() => store.incoming()),
       offer: (mode) => call(() => store.offer(mode)),
       onChange: (listener) =>
         store.onChange((change) => {
@@ -236,7 +241,8 @@ export function createSimNode(options: SimNodeOptions): SimNode {
     return {
       ...network,
       send: (to, frame) => {
-        if (decodeMessage(frame).type === "want") add(to, 1);
+        const { type } = decodeMessage(frame);
+        if (type === "want" || type === "wantChunks") add(to, 1);
         return now.through(() => network.send(to, frame));
       },
       broadcast: (bytes) => now.through(() => network.broadcast(bytes)),

@@ -29,7 +29,10 @@ export interface SimulateOptions {
   readonly write?: Write;
   /** Devices, 2 to 60. Default: 2 to 6, in one history of a hundred 50. */
   readonly peers?: number;
-  /** Kinds of faults that may happen; each history draws some of them. Default: all. */
+  /**
+   * Kinds of faults that may happen; each history draws some of them. Default: all. `byzantine` only
+   * with the default schema: its rows are of that.
+   */
   readonly faults?: readonly Fault[];
   /** The app's own checks, on all devices, after the mesh has come to rest. Throws what is wrong. */
   readonly check?: (databases: readonly MeshDatabase[]) => Promise<void>;
@@ -55,7 +58,9 @@ export class SimulationError extends Error {
  * @throws SimulationError
  */
 export async function simulate(options: SimulateOptions): Promise<SimReport> {
-  const { seed, peers, faults = FAULTS } = options;
+  const { seed, peers, schema } = options;
+  const isOurs = schema === undefined;
+  const faults = (options.faults ?? FAULTS).filter((fault) => isOurs || fault !== "byzantine");
   const createFleet = (count: number, random: Random) =>
     createDatabaseFleet(options, count, random);
   return simulateFleet({ seed, faults, createFleet, ...(peers === undefined ? {} : { peers }) });

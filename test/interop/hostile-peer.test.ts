@@ -14,6 +14,7 @@ import type { MeshErrorCode } from "../../src/protocol/errors.ts";
 import { parseInviteLink } from "../../src/protocol/genesis.ts";
 import {
   fromHex,
+  headerHash,
   type MeshId,
   meshId,
   type SiteId,
@@ -22,13 +23,14 @@ import {
 } from "../../src/protocol/ids.ts";
 import {
   BROADCAST_BYTES_MAX,
+  CHUNK_BYTES,
   FRAME_BYTES_MAX,
-  PART_BYTES,
   VECTOR_ENTRIES_MAX,
   VERSION_MAX,
   WANT_BYTES_MAX,
 } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
+import { encodeOutline } from "../../src/protocol/outline.ts";
 import type { VectorEntry } from "../../src/protocol/version-vector.ts";
 import { forge, rowPayload } from "../fixtures/forge.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
@@ -89,7 +91,7 @@ afterAll(async () => {
 const pause = (ms: number) => new Promise((resolve) => void setTimeout(resolve, ms));
 
 /** Until it throws no more; also in hooks, where `expect.poll` is refused. */
-async function eventually(check: () => void | Promise<void>, withinMs = 8_000): Promise<void> {
+async function eventually<T>(check: () => T | Promise<T>, withinMs = 8_000): Promise<T> {
   const endMs = performance.now() + withinMs;
   for (;;) {
     try {
@@ -170,7 +172,17 @@ const MESSAGES = (): Message[] => [
   { type: "vector", part: "first", entries: [entry(invented(), 9)] },
   { type: "want", want: 1, bytesMax: WANT_BYTES_MAX, ranges: [all(alice.siteId)] },
   { type: "run", want: 1, run: new Uint8Array(200) },
-  { type: "part", want: 1, totalBytes: 1_000_000, offset: 0, bytes: new Uint8Array(PART_BYTES) },
+  { type: "outline", want: 1, outline: new Uint8Array(200) },
+  {
+    type: "wantChunks",
+    want: 1,
+    site: alice.siteId,
+    stream: "data",
+    version: 1,
+    headerHash: headerHash("22".repeat(32)),
+    chunks: [{ first: 0, last: 1_023 }],
+  },
+  { type: "chunk", want: 1, index: 0, bytes: new Uint8Array(CHUNK_BYTES) },
   { type: "served", want: 1, complete: true },
   { type: "neighbours", peers: ["not a peer id", "", "../../p2p-circuit/ip4/10.0.0.1/tcp/80"] },
 ];
@@ -299,19 +311,19 @@ test("wants for everything, again and again, by a peer that reads nothing", asyn
   expect(limits()).toBeGreaterThan(0);
 });
 
-test("runs, parts and answers that nobody asked for", async () => {
+test("runs, outlines, chunks and answers that nobody asked for", async () => {
   const unasked = counting("ERR_UNASKED");
   const changeset = await forge(900, rowPayload(0, { primaryKey: Uint8Array.of(1, 0x0b, 1, 97) }), {
     mesh,
   });
   const run = runOf(changeset);
+  const outline = outlineOf(await forge(904, new Uint8Array(CHUNK_BYTES + 1), { mesh }));
   const says: ((stream: HostileStream, i: number) => void)[] = [
     (stream, want) => stream.say({ type: "run", want, run }),
     (stream, want) => stream.say({ type: "served", want: want + 1, complete: false }),
+    (stream, want) => stream.say({ type: "outline", want, outline }),
     (stream, want) => {
-      const bytes = new Uint8Array(PART_BYTES);
-      bytes.set(run);
-      stream.say({ type: "part", want, totalBytes: 9 * PART_BYTES, offset: 0, bytes });
+      stream.say({ type: "chunk", want, index: want, bytes: new Uint8Array(CHUNK_BYTES) });
     },
   ];
   for (const say of says) {
@@ -321,7 +333,7 @@ test("runs, parts and answers that nobody asked for", async () => {
     for (let i = 0; i < 12; i++) say(stream, i);
     await shutOut(peer);
   }
-  expect(unasked()).toBeGreaterThanOrEqual(3 * 8);
+  expect(unasked()).toBeGreaterThanOrEqual(4 * 8);
 });
 
 const runOf = (changeset: VerifiedChangeset): Uint8Array =>
@@ -342,18 +354,45 @@ test("an answer that is forged, and one that begins and never ends", async () =>
   const stream = await greeted(peer);
   stream.say({ type: "vector", part: "first", entries: [entry(site, 1)] });
   const want = await asked(stream);
-  const bad = runOf(changeset);
-  bad[bad.length - 1] = (bad[bad.length - 1] ?? 0) ^ 1;
-  stream.say({ type: "run", want, run: bad });
+  stream.say({ type: "run", want, run: damagedAt(runOf(changeset), -1) });
   await eventually(() => expect(forged()).toBe(1));
+  const large = await forge(905, new Uint8Array(CHUNK_BYTES + 1), { mesh });
   const stalling = await hostile();
   const other = await greeted(stalling);
-  other.say({ type: "vector", part: "first", entries: [entry(site, 1)] });
-  const bytes = new Uint8Array(PART_BYTES);
-  bytes.set(runOf(changeset));
-  other.say({ type: "part", want: await asked(other), totalBytes: 60_000_000, offset: 0, bytes });
+  other.say({ type: "vector", part: "first", entries: [entry(large.header.site, 1)] });
+  const outline = outlineOf(large);
+  other.say({ type: "outline", want: await asked(other), outline: damagedAt(outline, -1) });
+  await eventually(() => expect(forged()).toBe(2));
+  const honest = await hostile();
+  const again = await greeted(honest);
+  again.say({ type: "vector", part: "first", entries: [entry(large.header.site, 1)] });
+  const id = await asked(again);
+  again.say({ type: "outline", want: id, outline });
+  again.say({ type: "served", want: id, complete: true });
+  const wanted = await eventually(() => {
+    const found = again.heard.find(({ type }) => type === "wantChunks");
+    expect(found).toMatchObject({ headerHash: large.headerHash, chunks: [{ first: 0, last: 1 }] });
+    return found;
+  });
+  const chunk = new Uint8Array(CHUNK_BYTES).fill(1);
+  if (wanted?.type === "wantChunks") {
+    again.say({ type: "chunk", want: wanted.want, index: 0, bytes: chunk });
+  }
+  await eventually(() => expect(forged()).toBe(3));
   await honestGoOn();
 });
+
+const damagedAt = (bytes: Uint8Array, at: number): Uint8Array => {
+  const damaged = bytes.slice();
+  damaged.set([(damaged.at(at) ?? 0) ^ 1], damaged.length + at);
+  return damaged;
+};
+
+function outlineOf(changeset: VerifiedChangeset): Uint8Array {
+  const { header, chunkHashes } = changeset;
+  if (chunkHashes === null) throw new RangeError("more than one chunk");
+  return encodeOutline({ ...changeset, stream: header.stream, chunkHashes });
+}
 
 async function asked(stream: HostileStream): Promise<number> {
   await eventually(

@@ -4,6 +4,8 @@ import type { SimReport } from "../../src/testing/history.ts";
 import { simulate } from "../../src/testing/simulate.ts";
 
 const HISTORIES = 1_000;
+/** Failed once, and are not among the first thousand. */
+const PINNED_SEEDS = [1_795_168_716];
 /** Test files run side by side: each takes its part of the seeds. */
 const FILES = 2;
 
@@ -15,7 +17,8 @@ export function seeds(byDefault: number): readonly number[] {
 
 /** @param part in [0, FILES) */
 export function testHistories(part: number): void {
-  test.each(seeds(HISTORIES).filter((seed) => seed % FILES === part))(
+  const pinned = process.env["SIM_SEED"] === undefined ? PINNED_SEEDS : [];
+  test.each([...seeds(HISTORIES), ...pinned].filter((seed) => seed % FILES === part))(
     "[AE1] every history ends in agreement: npm run sim -- --first %i --seeds 1",
     async (seed) => {
       expect(checkCosts(await simulate({ seed }))).toMatchObject({ seed });

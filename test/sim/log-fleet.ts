@@ -6,6 +6,7 @@ import type { Random } from "../../src/seams.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
 import { createSigner } from "../../src/signing/verified-changeset.ts";
 import { meshId } from "../../src/protocol/ids.ts";
+import { CHUNK_BYTES } from "../../src/protocol/limits.ts";
 import { simEd25519 } from "../../src/testing/sim-ed25519.ts";
 import { createLogDisk, type LogDisk, openMemoryLog } from "./memory-log.ts";
 import type { SimDevice, SimNode } from "../../src/testing/sim-node.ts";
@@ -13,10 +14,10 @@ import type { Fleet } from "../../src/testing/history.ts";
 
 const simMesh = meshId("5a".repeat(32));
 
-/** One in eight transactions is too large to be broadcast, one in forty for one frame. */
+/** One in eight transactions is too large to be broadcast, one in forty fills a chunk. */
 function drawPayload(random: Random): Uint8Array {
   const kind = random.below(40);
-  const bytes = kind === 0 ? 300_000 : kind < 5 ? 20_000 : 20 + random.below(400);
+  const bytes = kind === 0 ? CHUNK_BYTES : kind < 5 ? 20_000 : 20 + random.below(400);
   const payload = new Uint8Array(bytes);
   payload.set(random.bytes(16));
   return payload;

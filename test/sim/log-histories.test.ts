@@ -9,7 +9,7 @@ const simulateLogs = (seed: number) =>
   simulateFleet({ seed, faults: FAULTS, createFleet: createLogFleet });
 
 test.each(seeds(240))(
-  "[AE1] every history ends in agreement: npm run sim -- --logs --first %i --seeds 1",
+  "[AE1] every history of bare logs ends in agreement (SIM_SEED=%i SIM_SEEDS=1)",
   async (seed) => {
     expect(checkCosts(await simulateLogs(seed))).toMatchObject({ seed });
   },

@@ -1,7 +1,7 @@
 /**
  * A log without tables behind the database's log interface: what replication needs of a replica,
- * 100 lines instead of an SQL engine. Unit tests and hostile peers use it; the simulator proper
- * runs the real database.
+ * 100 lines instead of an SQL engine, for payloads of one chunk. Unit tests and hostile peers use it;
+ * the simulator proper runs the real database.
  */
 import type { ReplicaDatabase } from "../../src/db/replica-database.ts";
 import { createIngestQueue } from "../../src/node/ingest-queue.ts";
@@ -185,6 +185,8 @@ export function openMemoryLog(
       const next = version <= last && versions.has(version) ? version : null;
       return { runs: [encodeRun({ stream, author, previousHash, changesets })], next };
     },
+    readChunks: async () => [],
+    incoming: async () => [],
     offer: async (next) => {
       mode = next;
       if (mode === "off") return;

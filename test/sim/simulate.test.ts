@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { createLedger } from "../../src/testing/acknowledged.ts";
-import { checkLedger } from "../../src/testing/checks.ts";
+import { checkLedger, checkSigned } from "../../src/testing/checks.ts";
 import { createDatabaseDevice } from "../../src/testing/database-device.ts";
 import { FAULTS } from "../../src/testing/faults.ts";
 import { identity, SIM_MESH } from "../../src/testing/identities.ts";
@@ -122,6 +122,34 @@ test("what was acknowledged and is gone, or rejected and is there, is noticed", 
   expect(() => checkLedger(device, ledger, log, true)).toThrow(/kept all the same/);
   expect(() => checkLedger(device, ledger, log, false)).not.toThrow();
 });
+
+test("what no device of its author signed is noticed", async () => {
+  const [{ siteId: site }, { siteId: other }] = [await identity(3), await identity(4)];
+  const devices = [createLedger(), createLedger()].map((ledger) => ({ site, ledger }));
+  devices[1]?.ledger.signed.add("a");
+  const entry = { payload: new Uint8Array(0), bytes: 0 };
+  const log = [
+    { ...entry, site, root: "a" },
+    { ...entry, site: other, root: "b" },
+  ];
+  expect(() => checkSigned(devices, log)).not.toThrow();
+  expect(() => checkSigned(devices, [...log, { ...entry, site, root: "b" }])).toThrow(/forged/);
+});
+
+test("a Byzantine peer, whose rows are of the default schema, meets no schema of an app", async () => {
+  const schema = { version: 1, tables: ["CREATE TABLE own (id TEXT PRIMARY KEY NOT NULL) STRICT"] };
+  for (const seed of [13, 20, 22]) {
+    const { byzantine } = await simulate({
+      seed,
+      schema,
+      faults: ["byzantine"],
+      write: (db) => db.exec("INSERT OR IGNORE INTO own VALUES ('a')").then(() => {}),
+    });
+    expect(byzantine).toEqual([]);
+  }
+  const ours = await simulate({ seed: 13, faults: ["byzantine"] });
+  expect(ours.byzantine).not.toEqual([]);
+}, 60_000);
 
 test("clocks jump, the monotonic one never back", () => {
   const clock = createSimClock({ nowMs: () => 10, wallClockMs: () => 1_000 });

@@ -3,9 +3,10 @@ import { captureChanges } from "../../src/db/capture.ts";
 import type { Engine } from "../../src/db/engine.ts";
 import { mergeRows } from "../../src/db/merge.ts";
 import { checkSchema } from "../../src/db/check-schema.ts";
-import type { AppSchema } from "../../src/db/schema.ts";
+import type { AppSchema, AppTable } from "../../src/db/schema.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
+import type { RowChanges } from "../../src/protocol/payload.ts";
 import { siteId, toHex } from "../../src/protocol/ids.ts";
 import type { StoredValue } from "../../src/protocol/values.ts";
 import { randomStatements } from "../../src/testing/random-work.ts";
@@ -29,24 +30,29 @@ const changesBySqlite = (engine: Engine): Change[] =>
     )
     .sort(byPlace);
 
+const changesOf = (
+  { name, columns }: AppTable,
+  { primaryKey, causalLength, sentinel, cells }: RowChanges,
+): Change[] => {
+  const cl = BigInt(causalLength);
+  const place = [name, toHex(primaryKey)] as const;
+  const own: Change[] = cells.map(({ column, columnVersion, value }) => [
+    ...place,
+    columns[column]?.name ?? "?",
+    value,
+    BigInt(columnVersion),
+    cl,
+  ]);
+  return sentinel ? [...own, [...place, "-1", null, cl, cl] as Change] : own;
+};
+
 const captured = (engine: Engine, schema: AppSchema): Change[] => {
   const written = new Set(schema.tables.map(({ name }) => name));
   return captureChanges(engine, schema, written)
-    .flatMap(({ table, rows }) =>
-      rows.flatMap(({ primaryKey, causalLength, sentinel, cells }) => {
-        const { name, columns } = schema.tables[table] as AppSchema["tables"][number];
-        const cl = BigInt(causalLength);
-        const place = [name, toHex(primaryKey)] as const;
-        const own: Change[] = cells.map(({ column, columnVersion, value }) => [
-          ...place,
-          columns[column]?.name ?? "?",
-          value,
-          BigInt(columnVersion),
-          cl,
-        ]);
-        return sentinel ? [...own, [...place, "-1", null, cl, cl] as Change] : own;
-      }),
-    )
+    .flatMap(({ table, parts }) => {
+      const rows = Array.from(parts).flat();
+      return rows.flatMap((row) => changesOf(schema.tables[table] as AppTable, row));
+    })
     .sort(byPlace);
 };
 
@@ -77,7 +83,9 @@ test.each(Array.from({ length: 10 }, (_, at) => at + 1))(
       const own = captured(engine, schema);
       expect(own).toEqual(changesBySqlite(engine));
       changes += own.length;
-      const tables = captureChanges(engine, schema, new Set(["animal", "sighting", "tag"]));
+      const tables = captureChanges(engine, schema, new Set(["animal", "sighting", "tag"])).map(
+        ({ table, parts }) => ({ table, rows: [...parts].flat() }),
+      );
       engine.exec(random.below(8) === 0 ? "ROLLBACK" : "COMMIT");
       if (random.below(2) === 0 && engine.autocommit()) {
         const other = engines[1 - at] as Engine;

@@ -18,6 +18,7 @@ import {
   toBase64Url,
 } from "../../src/protocol/genesis.ts";
 import { decodeMessage, encodeMessage } from "../../src/protocol/messages.ts";
+import { decodeOutline, encodeOutline } from "../../src/protocol/outline.ts";
 import { decodePayload, encodePayload, readValue, writeValue } from "../../src/protocol/payload.ts";
 import {
   decodePackage,
@@ -68,6 +69,7 @@ export const codecs: readonly Codec[] = [
   codec("payload", arbitrary.payload, encodePayload, decodePayload),
   codec("header", arbitrary.header, encodeHeader, decodeHeader),
   codec("run", arbitrary.run, encodeRun, decodeRun),
+  codec("outline", arbitrary.outline, encodeOutline, decodeOutline),
   codec("broadcast", arbitrary.broadcast, encodeBroadcast, decodeBroadcast),
   codec(
     "vector entry",

@@ -37,6 +37,8 @@ async function start(store: Partial<ReplicaStore>, network: Partial<Network> = {
       vector: async () => [entry(1, 3)],
       ingest: async (items) => items.map(() => [{ verdict: "applied" as const }]),
       read: async () => ({ runs: [], next: null }),
+      readChunks: async () => [],
+      incoming: async () => [],
       offer: async () => {},
       onChange: () => () => {},
       ...store,

@@ -19,8 +19,17 @@ import {
   parseInviteLink,
   toBase64Url,
 } from "../../src/protocol/genesis.ts";
-import { fromHex, meshId, publicKey, siteId, ZERO_HASH } from "../../src/protocol/ids.ts";
 import {
+  fromHex,
+  headerHash,
+  meshId,
+  publicKey,
+  siteId,
+  ZERO_HASH,
+} from "../../src/protocol/ids.ts";
+import {
+  CHUNK_BYTES,
+  CHUNKS_MAX,
   FORMAT_VERSION,
   PAYLOAD_BYTES_MAX,
   VALUE_BYTES_MAX,
@@ -47,8 +56,8 @@ const FILE = "test/vectors/frames.json";
 const PINNED = {
   formatVersion: 1,
   sha256: {
-    29: "1451b45840db8ea25f9c4961bad50e49d4981c97ba2de379e1ec205cc010b2d8",
-    33: "81e2d70a52d1a4321f8e84061f31629cb554eb618caf0a016d87a9cdb6ff0ea5",
+    28: "b8a09e331666e6ea9c3eefb88b4261023fee7688e09f15435a07734bfa1ca6a7",
+    36: "870fc81fdfae83bc48a0eb5bca8c3690d470552cfdefb6ce1aee7bc073eaa7ed",
   },
 };
 
@@ -79,7 +88,7 @@ describe("golden frames", () => {
     const lines = frames.map(({ name, hex }) => `${name} ${hex}\n`);
     const hashOf = (count: number) =>
       createHash("sha256").update(lines.slice(0, count).join("")).digest("hex");
-    const sha256 = { 29: hashOf(29), [lines.length]: hashOf(lines.length) };
+    const sha256 = { 28: hashOf(28), [lines.length]: hashOf(lines.length) };
     expect({ formatVersion: FORMAT_VERSION, sha256 }).toEqual(PINNED);
   });
 
@@ -314,7 +323,7 @@ describe("headers, runs, rows", () => {
 const message = (given: Message) => (): unknown => decodeMessage(encodeMessage(given));
 
 describe("messages", () => {
-  test("[W13] ranges, wants and parts name what can exist", () => {
+  test("[W13] ranges, wants and chunks name what can exist", () => {
     const wanting = (first: number, last: number, want = 1) =>
       message({
         type: "want",
@@ -326,11 +335,26 @@ describe("messages", () => {
     refused(wanting(0, 3));
     refused(wanting(2, VERSION_MAX + 1));
     refused(wanting(1, 1, 0));
-    const part = (totalBytes: number, offset: number, length: number) =>
-      message({ type: "part", want: 1, totalBytes, offset, bytes: new Uint8Array(length) });
-    expect(codeOf(part(10, 7, 3))).toBe("accepted");
-    refused(part(10, 8, 3));
-    refused(part(10, 8, 0));
+    const wantingChunks = (first: number, last: number, version = 1, want = 1) =>
+      message({
+        type: "wantChunks",
+        want,
+        site: SITE,
+        stream: "data",
+        version,
+        headerHash: headerHash("77".repeat(32)),
+        chunks: [{ first, last }],
+      });
+    expect(codeOf(wantingChunks(0, CHUNKS_MAX - 1))).toBe("accepted");
+    overLimit(wantingChunks(1, CHUNKS_MAX));
+    refused(wantingChunks(0, 0, 0));
+    refused(wantingChunks(0, 0, 1, 0));
+    const chunk = (index: number, length: number) =>
+      message({ type: "chunk", want: 1, index, bytes: new Uint8Array(length) });
+    expect(codeOf(chunk(CHUNKS_MAX - 1, CHUNK_BYTES))).toBe("accepted");
+    overLimit(chunk(CHUNKS_MAX, 1));
+    overLimit(chunk(0, CHUNK_BYTES + 1));
+    refused(chunk(0, 0));
     const digest = "d1".repeat(32);
     const name = "ß".repeat(65);
     const mesh = meshId("5a".repeat(32));
@@ -338,7 +362,7 @@ describe("messages", () => {
     const flagged = encodeMessage({ type: "served", want: 1, complete: true });
     flagged[2] = 2;
     refused(() => decodeMessage(flagged));
-    for (const type of [0, 9, 255]) refused(() => decodeMessage(bytes(type)));
+    for (const type of [0, 11, 255]) refused(() => decodeMessage(bytes(type)));
     const run = new Uint8Array(256 * 1024);
     expect(() => encodeMessage({ type: "run", want: 1, run })).toThrow(RangeError);
   });

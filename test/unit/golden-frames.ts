@@ -10,6 +10,7 @@ import {
 } from "../../src/protocol/changeset.ts";
 import { encodeBroadcast, encodeRun } from "../../src/protocol/changeset-run.ts";
 import { encodeInvite, inviteLink } from "../../src/protocol/genesis.ts";
+import { encodeOutline } from "../../src/protocol/outline.ts";
 import { fromHex, headerHash, meshId, siteId, toHex, ZERO_HASH } from "../../src/protocol/ids.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { type ChangesetPayload, encodePayload } from "../../src/protocol/payload.ts";
@@ -173,7 +174,6 @@ function messages(run: Uint8Array, site: KeyPair["siteId"]): readonly Message[] 
       ranges: [{ site, stream: "data", first: 8, last: 300 }],
     },
     { type: "run", want: 1, run },
-    { type: "part", want: 2, totalBytes: 1000, offset: 200, bytes: Uint8Array.of(1, 2, 3) },
     { type: "served", want: 1, complete: true },
     { type: "neighbours", peers: ["12D3KooWFirst", "12D3KooWSecond"] },
   ];
@@ -235,7 +235,28 @@ export async function goldenFrames(): Promise<GoldenFrame[]> {
     add(`message: ${message.type}`, encodeMessage(message));
   }
   for (const [name, bytes] of branchFrames(keys, chain)) add(name, bytes);
+  for (const [name, bytes] of chunkFrames(large as VerifiedChangeset)) add(name, bytes);
   return frames;
+}
+
+/** How a large changeset travels. */
+function chunkFrames(large: VerifiedChangeset): readonly (readonly [string, Uint8Array])[] {
+  const { header, headerHash: hash, chunkHashes } = large;
+  if (chunkHashes === null) throw new RangeError("two chunks");
+  const { site, stream, version } = header;
+  const outline = encodeOutline({ ...large, stream, chunkHashes });
+  const chunks = [
+    { first: 0, last: 0 },
+    { first: 2, last: 9 },
+  ];
+  const of = { site, stream, version, headerHash: hash };
+  const chunk = Uint8Array.of(1, 2, 3);
+  return [
+    ["outline", outline],
+    ["message: outline", encodeMessage({ type: "outline", want: 2, outline })],
+    ["message: wantChunks", encodeMessage({ type: "wantChunks", want: 3, ...of, chunks })],
+    ["message: chunk", encodeMessage({ type: "chunk", want: 3, index: 300, bytes: chunk })],
+  ];
 }
 
 /** What a key that forked adds. */

@@ -1,14 +1,28 @@
 /** A peer that says anything at all: memory stays bounded, others are served, and it is counted. */
 import { expect, test } from "vitest";
 import {
+  CHUNK_BYTES,
   INGEST_BYTES_MAX,
-  PART_BYTES,
-  RUN_BYTES_MAX,
   NEW_AUTHORS_CLAIMED_MAX,
+  WANT_BYTES_MAX,
+  WANT_CHUNKS_MAX,
 } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
-import { createMachine, entry, only, runOf, siteOf } from "./replication-machine.ts";
+import {
+  createMachine,
+  entry,
+  incomingOf,
+  only,
+  outlineOf,
+  runOf,
+  siteOf,
+} from "./replication-machine.ts";
+
+const indexesOf = (ranges: readonly { readonly first: number; readonly last: number }[]) =>
+  ranges.flatMap(({ first, last }) =>
+    Array.from({ length: last - first + 1 }, (_, i) => first + i),
+  );
 
 const range = (site: number, first: number, last: number) => ({
   site: siteOf(site),
@@ -17,50 +31,18 @@ const range = (site: number, first: number, last: number) => ({
   last,
 });
 
-test("[AE15] runs that never end hold at most one run's bytes, over all peers", () => {
-  const machine = createMachine();
-  const big = runOf(1, 1, 1, 60_000_000);
-  const peers = ["a", "b", "c", "d"];
-  const wants = peers.map((peer, i) => {
-    machine.connect(peer, [entry(i + 1, 1)]);
-    return only(machine.sent(peer), "want")[0]?.want ?? 0;
-  });
-  let peak = 0;
-  for (let offset = 0; offset + PART_BYTES < big.length; offset += PART_BYTES) {
-    for (const [i, peer] of peers.entries()) {
-      const bytes = (i === 0 ? big : runOf(i + 1, 1, 1, 0)).subarray(offset, offset + PART_BYTES);
-      const filled = new Uint8Array(PART_BYTES);
-      filled.set(bytes);
-      const part = { want: wants[i] ?? 0, totalBytes: big.length, offset, bytes: filled };
-      machine.frame(peer, { type: "part", ...part });
-      peak = Math.max(peak, machine.replication.intakeBytes());
-    }
-  }
-  expect(peak).toBeLessThanOrEqual(RUN_BYTES_MAX);
-  expect(peak).toBeGreaterThan(RUN_BYTES_MAX / 2);
-  expect(machine.replication.status().refusals.get("ERR_BUSY")).toBeGreaterThan(0);
-  // Who stops in the middle holds nothing for long; neither does who leaves.
-  machine.pass(60_000);
-  for (const peer of peers) machine.tell({ type: "peerDown", peer });
-  expect(machine.replication.intakeBytes()).toBe(0);
-}, 60_000);
-
-test("[AE15] parts that are small, out of order, of two runs or of no want are refused", () => {
+test("[AE15] chunks of no want, twice, of another length or beyond what was asked are refused", () => {
   const machine = createMachine();
   machine.connect("a", [entry(1, 9)]);
-  const want = only(machine.sent("a"), "want")[0]?.want ?? 0;
-  const run = runOf(1, 1, 1, 400_000);
-  const part = (
-    offset: number,
-    length = PART_BYTES,
-    totalBytes = run.length,
-    id = want,
-  ): Message => ({
-    type: "part",
+  const large = incomingOf(1, 5, 20 * CHUNK_BYTES - 1);
+  machine.tell({ type: "changed", entries: [], broadcasts: [], incoming: [large] });
+  machine.pass(300);
+  const want = only(machine.sent("a"), "wantChunks")[0]?.want ?? 0;
+  const chunk = (index: number, length = CHUNK_BYTES, id = want): Message => ({
+    type: "chunk",
     want: id,
-    totalBytes,
-    offset,
-    bytes: run.subarray(offset, offset + length),
+    index,
+    bytes: new Uint8Array(length),
   });
   const codes = (messages: readonly Message[]) => {
     const before = new Map(machine.replication.status().refusals);
@@ -68,14 +50,66 @@ test("[AE15] parts that are small, out of order, of two runs or of no want are r
     const after = machine.replication.status().refusals;
     return [...after].filter(([code, n]) => n !== before.get(code)).map(([code]) => code);
   };
-  expect(codes([part(0, 200)])).toEqual(["ERR_NOT_CANONICAL"]);
-  expect(codes([part(0), part(2 * PART_BYTES)])).toEqual(["ERR_NOT_CANONICAL"]);
-  expect(codes([part(0), part(PART_BYTES, PART_BYTES, run.length - 1)])).toEqual([
-    "ERR_NOT_CANONICAL",
+  expect(codes([chunk(0)])).toEqual([]);
+  expect(codes([chunk(0)])).toEqual(["ERR_UNASKED"]);
+  expect(codes([chunk(1, CHUNK_BYTES - 1)])).toEqual(["ERR_NOT_CANONICAL"]);
+  expect(codes([chunk(16)])).toEqual(["ERR_UNASKED"]);
+  expect(codes([chunk(1, CHUNK_BYTES, 77)])).toEqual(["ERR_UNASKED"]);
+  expect(machine.take("ingest").map(({ item }) => item)).toMatchObject([
+    { type: "chunk", index: 0, headerHash: large.headerHash },
   ]);
-  expect(codes([part(0, PART_BYTES, run.length, 77)])).toEqual(["ERR_UNASKED"]);
-  expect(machine.take("ingest")).toEqual([]);
-  expect(machine.replication.intakeBytes()).toBe(0);
+  expect(machine.replication.intakeBytes()).toBe(CHUNK_BYTES);
+});
+
+test("[AE15] peers that answer everything at once fill the intake to what was asked, no further", () => {
+  const machine = createMachine();
+  const large = incomingOf(1, 5, 60_000_000);
+  machine.tell({ type: "changed", entries: [], broadcasts: [], incoming: [large] });
+  let peak = 0;
+  const peers = ["a", "b", "c", "d", "e", "f", "g", "h"];
+  for (const peer of peers) machine.connect(peer, [entry(1, 9)]);
+  for (let round = 0; round < 20; round++) {
+    machine.pass(300);
+    for (const peer of peers) {
+      for (const { want, chunks } of only(machine.sent(peer), "wantChunks")) {
+        for (const index of indexesOf(chunks)) {
+          machine.frame(peer, { type: "chunk", want, index, bytes: new Uint8Array(CHUNK_BYTES) });
+          peak = Math.max(peak, machine.replication.intakeBytes());
+        }
+        machine.frame(peer, { type: "served", want, complete: true });
+      }
+    }
+  }
+  // Nobody is asked for more while one want's worth is not kept yet.
+  const wantBytes = WANT_CHUNKS_MAX * CHUNK_BYTES;
+  expect(peak).toBeGreaterThan(wantBytes);
+  expect(peak).toBeLessThanOrEqual((1 + peers.length) * wantBytes);
+});
+
+test("[AE9] a want for more chunks than fit one answer costs one read", () => {
+  const machine = createMachine([entry(1, 9)]);
+  machine.connect("a", [entry(1, 9)]);
+  machine.sent("a");
+  const { site, stream, version, headerHash } = incomingOf(1, 5, 60_000_000);
+  const chunks = Array.from({ length: 64 }, (_, at) => ({ first: 16 * at, last: 16 * at + 14 }));
+  const of = { site, stream, version, headerHash };
+  machine.frame("a", { type: "wantChunks", want: 1, ...of, chunks });
+  let sent = 0;
+  for (let reads = 0; ; reads++) {
+    const [read] = machine.take("readChunks");
+    if (read === undefined) break;
+    expect(reads).toBeLessThan(WANT_CHUNKS_MAX);
+    const { indexes } = read.request;
+    sent += indexes.length;
+    const bytes = new Uint8Array(CHUNK_BYTES);
+    const answered = indexes.map((index) => ({ index, bytes }));
+    machine.tell({ type: "chunksRead", peer: "a", chunks: answered });
+  }
+  expect(sent).toBe(WANT_CHUNKS_MAX);
+  expect(machine.sent("a").at(-1)).toEqual({ type: "served", want: 1, complete: false });
+  machine.frame("a", { type: "wantChunks", want: 2, ...of, version: 10, chunks });
+  expect(machine.take("readChunks")).toEqual([]);
+  expect(machine.sent("a")).toEqual([{ type: "served", want: 2, complete: false }]);
 });
 
 test("[AE9] a fifth unanswered want is refused, and costs no memory", () => {
@@ -131,18 +165,26 @@ test("[AE15] more than one want's bytes under one want are refused", () => {
 test("[AE15] any bytes at any time end in a count, never in an exception", () => {
   const random = createSeededRandom(3);
   const machine = createMachine([entry(1, 5)]);
+  const large = incomingOf(1, 5, 70_000);
   const frames = [
     encodeMessage({ type: "digest", digest: "ab".repeat(32) }),
     encodeMessage({ type: "vector", part: "first", entries: [entry(1, 9), entry(2, 3)] }),
     encodeMessage({ type: "want", want: 1, bytesMax: 100, ranges: [range(1, 1, 5)] }),
     encodeMessage({ type: "run", want: 1, run: runOf(1, 6, 2) }),
-    encodeMessage({ type: "part", want: 1, totalBytes: 70_000, offset: 0, bytes: runOf(2, 1, 1) }),
+    encodeMessage({ type: "outline", want: 1, outline: outlineOf(2, 1, 70_000) }),
+    encodeMessage({ type: "wantChunks", want: 1, ...large, chunks: large.missing }),
+    encodeMessage({ type: "chunk", want: 1, index: 0, bytes: new Uint8Array(CHUNK_BYTES) }),
     encodeMessage({ type: "served", want: 1, complete: true }),
     encodeMessage({ type: "neighbours", peers: ["x"] }),
   ];
   for (let i = 0; i < 6_000; i++) {
     // Often: a digest that contradicts what was claimed soon ends a link.
-    if (i % 20 === 0) machine.connect("a", [entry(2, 1)]);
+    if (i % 20 === 0) {
+      machine.connect("a", [entry(2, 1)]);
+      // What the link before it was reading nobody waits for.
+      machine.take("read");
+      machine.take("readChunks");
+    }
     const bytes = (frames[random.below(frames.length)] as Uint8Array).slice();
     for (let flips = random.below(4); flips > 0; flips--) {
       bytes[random.below(bytes.length)] = random.below(256);
@@ -154,10 +196,15 @@ test("[AE15] any bytes at any time end in a count, never in an exception", () =>
     for (const { peer } of machine.take("read")) {
       machine.tell({ type: "read", peer, runs: [], next: null });
     }
+    for (const { peer } of machine.take("readChunks")) {
+      machine.tell({ type: "chunksRead", peer, chunks: [] });
+    }
+    const incoming = [i % 2 === 0 ? incomingOf(2, 1, 200_000) : incomingOf(2, 1, 200_000, 1, 0)];
+    if (i % 5 === 0) machine.tell({ type: "changed", entries: [], broadcasts: [], incoming });
     if (i % 7 === 0) machine.ingested({ verdict: "refused", code: "ERR_SIGNATURE_INVALID" });
     if (i % 11 === 0) machine.pass(random.below(1_000));
   }
   const { refusals, intakeBytes } = machine.replication.status();
   expect(refusals.get("ERR_NOT_CANONICAL")).toBeGreaterThan(500);
-  expect(intakeBytes).toBeLessThan(RUN_BYTES_MAX);
+  expect(intakeBytes).toBeLessThan(8 * WANT_BYTES_MAX);
 }, 60_000);

@@ -1,6 +1,6 @@
 /** A peer that keeps to every single rule and still wants to stall, starve or fill us. */
 import { expect, test } from "vitest";
-import { PART_BYTES } from "../../src/protocol/limits.ts";
+import { CHUNK_BYTES } from "../../src/protocol/limits.ts";
 import { encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { WANTS_QUEUED_MAX } from "../../src/gossip/serving.ts";
 import { createReplication } from "../../src/gossip/replication.ts";
@@ -55,33 +55,18 @@ function askedOfB(machine: Machine, chatter: (want: number) => void, seconds: nu
   return asked;
 }
 
-test("[AE7] parts that continue nothing are no progress", () => {
+test("[AE7] chunks that nobody asked for are no progress", () => {
   const machine = createMachine();
   machine.connect("a", [entry(1, 9)]);
   machine.connect("b", [entry(1, 9)]);
-  const bytes = new Uint8Array(PART_BYTES);
-  const part = { totalBytes: 40 * PART_BYTES, offset: PART_BYTES, bytes };
+  const bytes = new Uint8Array(CHUNK_BYTES);
   const asked = askedOfB(
     machine,
-    (want) => machine.frame("a", { type: "part", want, ...part }),
+    (want) => machine.frame("a", { type: "chunk", want, index: 0, bytes }),
     10,
   );
   expect(asked).toBeGreaterThan(0);
-});
-
-test("[AE7] a run begun again and again is refused, and no progress", () => {
-  const machine = createMachine();
-  machine.connect("a", [entry(1, 9)]);
-  machine.connect("b", [entry(1, 9)]);
-  const run = runOf(1, 1, 1, 40 * PART_BYTES);
-  const part = { totalBytes: run.length, offset: 0, bytes: run.subarray(0, PART_BYTES) };
-  const asked = askedOfB(
-    machine,
-    (want) => machine.frame("a", { type: "part", want, ...part }),
-    12,
-  );
-  expect(asked).toBeGreaterThan(0);
-  expect(machine.replication.status().refusals.get("ERR_NOT_CANONICAL")).toBeGreaterThan(0);
+  expect(machine.replication.status().refusals.get("ERR_UNASKED")).toBe(10);
 });
 
 test.each([1, 2, 3, 20])("[AE10] %i liars about our own log delay our offer, no more", (liars) => {
@@ -94,4 +79,43 @@ test.each([1, 2, 3, 20])("[AE10] %i liars about our own log delay our offer, no 
   machine.pass(1_000);
   const wanted = only(machine.sent("honest"), "want").flatMap(({ ranges }) => ranges);
   expect(wanted.some(({ site }) => site === siteOf(1))).toBe(true);
+});
+
+test("[AE9] a peer that asks again for what it was served gets one read a second, others go on", () => {
+  const machine = createMachine([entry(1, 1_000)]);
+  machine.connect("loop", [entry(1, 0)]);
+  machine.connect("honest", [entry(1, 0)]);
+  const all = { site: siteOf(1), stream: "data" as const, first: 1, last: 1_000 };
+  const run = runOf(1, 1, 1, 60_000);
+  let reads = 0;
+  /** Asks for all of it, is read a run of 60 kB for it, and asks again. */
+  const ask = (peer: string, want: number): number => {
+    machine.frame(peer, { type: "want", want, bytesMax: 60_000, ranges: [all] });
+    const taken = machine.take("read").filter((read) => read.peer === peer);
+    for (const _ of taken) machine.tell({ type: "read", peer, runs: [run], next: 2 });
+    machine.sent(peer);
+    return taken.length;
+  };
+  for (let want = 1; want <= 1_000; want++) {
+    reads += ask("loop", want);
+    machine.pass(20);
+  }
+  // The first time, 8 MiB and twice the first time, then one a second for 20 s.
+  expect(reads).toBeGreaterThan(140);
+  expect(reads).toBeLessThanOrEqual(3 + (8 * 1024 * 1024) / run.length + 21);
+  expect(ask("honest", 1)).toBe(1);
+});
+
+test("[AE10] twenty liars together cost ten seconds, and none when they come back", () => {
+  const machine = createMachine();
+  const names = Array.from({ length: 20 }, (_, i) => `liar${i}`);
+  for (const name of names) machine.connect(name, [entry(OWN, 50)]);
+  for (const name of names) expect(only(machine.sent(name), "want").length).toBe(1);
+  machine.pass(10_500);
+  expect(machine.take("offer").map(({ mode }) => mode)).toEqual(["on"]);
+  for (const name of names) machine.tell({ type: "peerDown", peer: name });
+  expect(machine.take("offer").map(({ mode }) => mode)).toEqual(["off"]);
+  for (const name of names) machine.connect(name, [entry(OWN, 60)]);
+  machine.pass(300);
+  expect(machine.take("offer").map(({ mode }) => mode)).toEqual(["on"]);
 });

@@ -104,7 +104,9 @@ test.each(Array.from({ length: 6 }, (_, at) => at + 1))(
         statement.bindSql(params);
         statement.run();
       }
-      const tables = captureChanges(engine, schemaOf(schemaVersion), new Set(TABLES));
+      const tables = captureChanges(engine, schemaOf(schemaVersion), new Set(TABLES)).map(
+        ({ table, parts }) => ({ table, rows: [...parts].flat() }),
+      );
       return { schemaVersion, schemaHash: null, wallClockMs: 0, tables };
     };
     const statements = (): ReturnType<typeof randomStatements> => {

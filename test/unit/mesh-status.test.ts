@@ -6,7 +6,9 @@ import { peerIdOfPublicKey } from "../../src/node/peer-identity.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
 import type { LogCounts } from "../../src/db/replica-database.ts";
 import type { ReplicationPeer } from "../../src/gossip/replication.ts";
-import { type SiteId, siteId } from "../../src/protocol/ids.ts";
+import type { ReplicaReport } from "../../src/node/replica.ts";
+import { CHUNK_BYTES } from "../../src/protocol/limits.ts";
+import { headerHash, type SiteId, siteId } from "../../src/protocol/ids.ts";
 import { ed25519, secretOf } from "../fixtures/replicas.ts";
 
 const [alice, mallory] = await Promise.all(
@@ -29,7 +31,7 @@ const peerOf = (key: typeof alice, site: SiteId, name: string): ReplicationPeer 
 const statusWith = (
   peers: readonly ReplicationPeer[],
   forks: readonly { readonly site: SiteId; readonly version: number }[] = [],
-  counts: Partial<LogCounts> = {},
+  { incoming = [], ...counts }: Partial<LogCounts & Pick<ReplicaReport, "incoming">> = {},
 ) =>
   meshStatus({
     meshId: null,
@@ -47,6 +49,7 @@ const statusWith = (
         formerKeys: [],
         ...counts,
       },
+      incoming,
       authors: [
         {
           siteId: alice.siteId,
@@ -104,4 +107,27 @@ test("who alone asks for an upgrade is named, after what most devices ask for", 
   ]);
   const other = statusWith([own], [], { parked: 12, parkedCode: "ERR_ENGINE_TRAP", newerSchemas });
   expect(other.notices[3]).toBe(ERROR_REMEDIES.ERR_ENGINE_TRAP);
+});
+
+test("a large changeset under way says whose it is and how much of it is here", () => {
+  const payloadBytes = 10 * CHUNK_BYTES - 1_000;
+  const status = statusWith([], [], {
+    incoming: [
+      {
+        site: alice.siteId,
+        stream: "data",
+        version: 4,
+        headerHash: headerHash("77".repeat(32)),
+        payloadBytes,
+        missing: [
+          { first: 2, last: 3 },
+          { first: 9, last: 9 },
+        ],
+      },
+    ],
+  });
+  const bytes = 7 * CHUNK_BYTES;
+  const large = { siteId: alice.siteId, version: 4, bytes, totalBytes: payloadBytes };
+  expect(status.incoming).toEqual([large]);
+  expect(status.notices).toContain("A large change is arriving: 0.5 of 0.7 MB.");
 });

@@ -7,6 +7,8 @@ import type { GenesisBody, Invite } from "../../src/protocol/genesis.ts";
 import { encodeGenesisBody } from "../../src/protocol/genesis.ts";
 import { headerHash, meshId, publicKey, siteId, ZERO_HASH } from "../../src/protocol/ids.ts";
 import {
+  CHUNK_BYTES,
+  CHUNKS_MAX,
   CLOCK_MAX,
   COLUMNS_MAX,
   PAYLOAD_BYTES_MAX,
@@ -16,6 +18,7 @@ import {
   WALL_CLOCK_MS_MAX,
 } from "../../src/protocol/limits.ts";
 import type { Message } from "../../src/protocol/messages.ts";
+import { chunkCount, type ChangesetOutline } from "../../src/protocol/outline.ts";
 import type { CellChange, ChangesetPayload, RowChanges } from "../../src/protocol/payload.ts";
 import type { StreamPackage, StreamPosition } from "../../src/protocol/stream-packet.ts";
 import { authorStream } from "../../src/protocol/version-vector.ts";
@@ -225,6 +228,38 @@ const changesetRange: fc.Arbitrary<ChangesetRange> = fc
     Object.assign({ site: owner, first, last: first + length }, name),
   );
 
+const chunkRanges = numbers(4, CHUNKS_MAX / 4).map((starts) =>
+  starts.map((start) => ({ first: 4 * start, last: 4 * start + (start % 3) })),
+);
+
+/** Views of other arrays are equal to nothing: only the lengths have to agree. */
+export const outline: fc.Arbitrary<ChangesetOutline> = fc
+  .tuple(
+    header,
+    bytes(32),
+    bytes(64),
+    bytes(32),
+    fc.integer({ min: CHUNK_BYTES + 1, max: 4 * CHUNK_BYTES }),
+    fc.option(hex(16)),
+  )
+  .map(([drawn, key, signature, hash, payloadBytes, branch]) => {
+    const author = publicKey(key);
+    const isFirst = drawn.version === 1;
+    const signed = Object.assign(drawn, { payloadBytes, publicKey: isFirst ? author : null });
+    const drawnOutline = {
+      stream: drawn.stream,
+      author,
+      previousHash: isFirst
+        ? ZERO_HASH
+        : headerHash(`77${Buffer.from(hash.subarray(1)).toString("hex")}`),
+      header: signed,
+      headerBytes: encodeHeader(signed),
+      signature,
+      chunkHashes: new Uint8Array(32 * chunkCount(payloadBytes)).fill(hash[0] ?? 0),
+    };
+    return branch === null ? drawnOutline : Object.assign(drawnOutline, { branch });
+  });
+
 const shortText = fc.string({ unit: "binary", maxLength: 20 });
 const want = number(2 ** 32, 1);
 export const message: fc.Arbitrary<Message> = fc.oneof(
@@ -249,23 +284,25 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
     ranges: fc.array(changesetRange, { maxLength: 4 }),
   }),
   fc.record({ type: fc.constant("run"), want: number(2 ** 32), run: anyPayload }),
-  fc
-    .tuple(
-      number(2 ** 32),
-      fc.nat(1_000),
-      fc.nat(1_000),
-      fc.uint8Array({ minLength: 1, maxLength: 60 }),
-    )
-    .map(([id, offset, after, part]) => ({
-      type: "part",
-      want: id,
-      totalBytes: offset + part.length + after,
-      offset,
-      bytes: part,
-    })),
+  fc.record({ type: fc.constant("outline"), want: number(2 ** 32), outline: anyPayload }),
+  fc.record({
+    type: fc.constant("wantChunks"),
+    want,
+    site,
+    stream,
+    version,
+    headerHash: hex(32).map(headerHash),
+    chunks: chunkRanges,
+  }),
+  fc.record({
+    type: fc.constant("chunk"),
+    want: number(2 ** 32),
+    index: fc.nat(CHUNKS_MAX - 1),
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 60 }),
+  }),
   fc.record({ type: fc.constant("served"), want: number(2 ** 32), complete: fc.boolean() }),
   fc.record({ type: fc.constant("neighbours"), peers: fc.array(shortText, { maxLength: 5 }) }),
-) as fc.Arbitrary<Message>;
+);
 
 export const genesisBody: fc.Arbitrary<GenesisBody> = fc.record({
   policy: fc.constantFrom("open", "invite"),

@@ -4,7 +4,9 @@ import { digestOf } from "../../src/gossip/digest.ts";
 import { createReplication, type Replication } from "../../src/gossip/replication.ts";
 import { encodeHeader } from "../../src/protocol/changeset.ts";
 import { encodeBroadcast, encodeRun } from "../../src/protocol/changeset-run.ts";
+import { chunkCount, encodeOutline } from "../../src/protocol/outline.ts";
 import {
+  headerHash,
   meshId,
   type PeerId,
   publicKey,
@@ -14,7 +16,7 @@ import {
 } from "../../src/protocol/ids.ts";
 import { decodeMessage, encodeMessage, type Message } from "../../src/protocol/messages.ts";
 import { authorStream, type VectorEntry } from "../../src/protocol/version-vector.ts";
-import type { IngestOutcome } from "../../src/seams.ts";
+import type { IncomingChangeset, IngestOutcome } from "../../src/seams.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 
 export const mesh = meshId("5a".repeat(32));
@@ -41,6 +43,30 @@ export function runOf(site: number, first: number, count: number, payloadBytes =
   );
   return encodeRun({ stream: "data", author: AUTHOR, previousHash: ZERO_HASH, changesets });
 }
+
+/** Bytes that look like an outline; nothing in it is signed. */
+export function outlineOf(site: number, version: number, payloadBytes: number): Uint8Array {
+  const { payload: _, ...signed } = unsigned(site, version, payloadBytes);
+  const chunkHashes = new Uint8Array(32 * chunkCount(payloadBytes));
+  const previousHash = version === 1 ? ZERO_HASH : headerHash("77".repeat(32));
+  return encodeOutline({ ...signed, stream: "data", author: AUTHOR, previousHash, chunkHashes });
+}
+
+/** As the store tells of one of which these chunks are missing. */
+export const incomingOf = (
+  site: number,
+  version: number,
+  payloadBytes: number,
+  first = 0,
+  last: number = chunkCount(payloadBytes) - 1,
+): IncomingChangeset => ({
+  site: siteOf(site),
+  stream: "data",
+  version,
+  headerHash: headerHash(`${site}${version}`.padStart(64, "9")),
+  payloadBytes,
+  missing: last < first ? [] : [{ first, last }],
+});
 
 export const broadcastOf = (site: number, version: number): Uint8Array =>
   encodeBroadcast({

@@ -11,6 +11,7 @@ import {
   entry,
   helloOf,
   only,
+  outlineOf,
   runOf,
   self,
   siteOf,
@@ -280,21 +281,25 @@ test("[AE9] wants are answered in order, one read in memory at a time, then `ser
   expect(machine.sent("a")).toEqual([{ type: "served", want: 2, complete: true }]);
 });
 
-test("[AE9] an answer ends where its bytes end; a long run goes in parts and arrives whole", () => {
-  const sender = createMachine([entry(1, 2)]);
+test("[AE9] an answer ends where its bytes end; outlines go with runs, and what they count is all", () => {
+  const sender = createMachine([entry(1, 3)]);
   sender.connect("a", [entry(1, 0)]);
   sender.sent("a");
-  sender.frame("a", { type: "want", want: 1, bytesMax: 1_000, ranges: [range(1, 1, 2)] });
-  const run = runOf(1, 1, 1, 300_000);
-  sender.tell({ type: "read", peer: "a", runs: [run], next: 2 });
+  sender.frame("a", { type: "want", want: 1, bytesMax: 1_000, ranges: [range(1, 1, 3)] });
+  const run = runOf(1, 1, 1, 10);
+  const outline = outlineOf(1, 2, 3_000_000);
+  sender.tell({ type: "read", peer: "a", runs: [run], outlines: [outline], next: 3 });
   const answer = sender.sent("a");
-  expect(typesOf(answer)).toEqual(["part", "part", "part", "part", "part", "served"]);
+  expect(typesOf(answer)).toEqual(["run", "outline", "served"]);
   expect(answer.at(-1)).toMatchObject({ complete: false });
 
   const receiver = createMachine();
-  receiver.connect("s", [entry(1, 2)]);
+  receiver.connect("s", [entry(1, 3)]);
   for (const message of answer) receiver.frame("s", message);
-  expect(receiver.take("ingest").map(({ item }) => item.bytes)).toEqual([run]);
+  expect(receiver.take("ingest").map(({ item }) => item)).toEqual([
+    { type: "run", bytes: run },
+    { type: "outline", bytes: outline },
+  ]);
 });
 
 test("[AE10] nothing own is offered before the first peer was looked at, and more of it fetched", () => {

@@ -61,6 +61,9 @@ test.each(Array.from({ length: 8 }, (_, at) => at + 1))(
   30_000,
 );
 
+const write = (db: ReplicaDatabase, id: string) =>
+  db.exec("INSERT INTO animal (id, legs) VALUES (?, 4)", [id]);
+
 test("[L7] what a backup holds unreleased, and others have by now, is released and not doubled", async () => {
   const disk = createSimulatedDisk(() => 0);
   const open = async () => {
@@ -68,8 +71,6 @@ test("[L7] what a backup holds unreleased, and others have by now, is released a
     await database.bindMesh(MESH, INVITE);
     return database;
   };
-  const write = (db: ReplicaDatabase, id: string) =>
-    db.exec("INSERT INTO animal (id, legs) VALUES (?, 4)", [id]);
   const before = await open();
   for (const id of ["a", "b", "c"]) await write(before, id);
   const backup = disk.copy();

@@ -1,0 +1,77 @@
+/** Peers that take a place and do nothing with it. The clock runs ten times as fast as timers do. */
+import { afterEach, expect, test } from "vitest";
+import { gossipTopic } from "../../src/node/gossip-broadcast.ts";
+import type { Libp2pNetwork } from "../../src/node/libp2p-network.ts";
+import { meshId, siteId } from "../../src/protocol/ids.ts";
+import { FRAME_TIMEOUT_MS, IDLE_CONNECTION_MS } from "../../src/protocol/limits.ts";
+import type { Clock, NetworkHandlers } from "../../src/seams.ts";
+import { helloTo, type HostilePeer, openHostilePeer } from "./hostile-peer.ts";
+import { openListening } from "./libp2p-nodes.ts";
+
+const fast: Clock = { nowMs: () => 10 * performance.now(), wallClockMs: () => Date.now() };
+const MESH = meshId("cd".repeat(32));
+const ended: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const end of ended.splice(0)) await end();
+});
+
+async function openVictim(): Promise<{
+  network: Libp2pNetwork;
+  address: string;
+  links: Set<string>;
+}> {
+  const { network, address } = await openListening("tcp", {
+    clock: fast,
+    meshId: MESH,
+    gossip: "off",
+  });
+  const links = new Set<string>();
+  const handlers: NetworkHandlers = {
+    peerUp: ({ id }) => void links.add(id),
+    peerDown: (id) => void links.delete(id),
+    frame: async () => {},
+    broadcast: async () => "ignore",
+  };
+  await network.start(handlers);
+  ended.push(network.stop);
+  return { network, address, links };
+}
+
+async function hostile(address: string): Promise<HostilePeer> {
+  const peer = await openHostilePeer({ address, topic: gossipTopic(MESH) });
+  ended.push(peer.stop);
+  return peer;
+}
+
+test(`connections without a stream are closed after ${IDLE_CONNECTION_MS} ms, those with one stay`, async () => {
+  const { network, address, links } = await openVictim();
+  const busy = await hostile(address);
+  const stream = await busy.open();
+  stream.say(helloTo(MESH, siteId("ee".repeat(16))));
+  await expect.poll(() => links.size, { timeout: 10_000 }).toBe(1);
+  const idle = await Promise.all(Array.from({ length: 5 }, () => hostile(address)));
+  const alive = setInterval(() => stream.bytes(Uint8Array.of(0, 0)), 500);
+  const open = () => idle.filter(({ connection }) => connection.status === "open").length;
+  await expect.poll(open, { timeout: 20_000 }).toBe(0);
+  clearInterval(alive);
+  expect(network.connectionCount()).toBe(1);
+  expect([...links]).toEqual([busy.id]);
+}, 60_000);
+
+test(`a frame that trickles byte by byte loses its stream after ${FRAME_TIMEOUT_MS} ms, and holds one frame`, async () => {
+  const { network, address, links } = await openVictim();
+  const peers = await Promise.all(Array.from({ length: 3 }, () => hostile(address)));
+  const streams = await Promise.all(peers.map((peer) => peer.open()));
+  // A frame of 256 KiB begins, and goes on with a byte at a time.
+  for (const stream of streams) stream.bytes(Uint8Array.of(0x80, 0x80, 0x10));
+  const trickle = setInterval(() => {
+    for (const stream of streams) stream.bytes(Uint8Array.of(7));
+  }, 100);
+  await expect.poll(() => links.size, { timeout: 10_000 }).toBe(3);
+  expect(peers.map(({ id }) => network.bufferedBytes(id).unhandled)).toEqual([0, 0, 0]);
+  await expect.poll(() => links.size, { timeout: 20_000 }).toBe(0);
+  clearInterval(trickle);
+  const open = () => streams.filter(({ stream }) => stream.status === "open").length;
+  await expect.poll(open, { timeout: 5_000 }).toBe(0);
+}, 60_000);

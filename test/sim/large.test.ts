@@ -1,0 +1,195 @@
+/** Large transactions over links that are cut, between devices that end: what is sent twice, and who sends. */
+import { expect, test } from "vitest";
+import type { Replica } from "../../src/node/replica.ts";
+import type { PeerId } from "../../src/protocol/ids.ts";
+import { CHUNK_BYTES, WANT_CHUNKS_MAX } from "../../src/protocol/limits.ts";
+import { decodeMessage } from "../../src/protocol/messages.ts";
+import { createSeededRandom } from "../../src/testing/seeded-random.ts";
+import { createSimNetwork, type SimNetwork } from "../../src/testing/sim-network.ts";
+import { createSimNode, type SimNode } from "../../src/testing/sim-node.ts";
+import { createWorld, type World } from "../../src/testing/world.ts";
+import { ANIMALS, MESH } from "../fixtures/replicas.ts";
+import { createDatabaseDevice } from "../../src/testing/database-device.ts";
+
+const CHUNKS = 40;
+/** 40 chunks take 26 s. */
+const SLOW = { latencyMs: 20, bytesPerMs: 100 };
+const LAN = { latencyMs: 2, bytesPerMs: 10_000 };
+
+interface Room {
+  readonly world: World;
+  readonly net: SimNetwork;
+  readonly nodes: readonly SimNode[];
+  /** Chunks that reached a device, by who sent them. */
+  readonly chunksFrom: (to: PeerId) => ReadonlyMap<PeerId, number>;
+  readonly close: () => Promise<void>;
+}
+
+async function createRoom(seed: number, count: number, gossip: "on" | "off"): Promise<Room> {
+  const random = createSeededRandom(seed);
+  const world = createWorld();
+  const net = createSimNetwork(world, random, gossip);
+  const received = new Map<PeerId, Map<PeerId, number>>();
+  const counting: SimNetwork = {
+    ...net,
+    join: (id) => {
+      const network = net.join(id);
+      return {
+        ...network,
+        start: (handlers) =>
+          network.start({
+            ...handlers,
+            frame: (from, bytes) => {
+              if (decodeMessage(bytes).type === "chunk") {
+                const counts = received.get(id) ?? new Map<PeerId, number>();
+                received.set(id, counts.set(from, (counts.get(from) ?? 0) + 1));
+              }
+              return handlers.frame(from, bytes);
+            },
+          }),
+      };
+    },
+  };
+  const nodes: SimNode[] = [];
+  for (let i = 0; i < count; i++) {
+    const device = await createDatabaseDevice({
+      id: `n${i}`,
+      identity: i,
+      disk: "formatted",
+      schemas: [ANIMALS],
+      write: async () => undefined,
+      random,
+    });
+    nodes.push(createSimNode({ device, world, net: counting, random, mesh: MESH }));
+  }
+  for (const node of nodes) await world.busy(node.start());
+  return {
+    world,
+    net,
+    nodes,
+    chunksFrom: (to) => received.get(to) ?? new Map(),
+    close: async () => {
+      for (const node of nodes) await node.kill();
+    },
+  };
+}
+
+const replicaOf = (node: SimNode | undefined): Replica => node?.replica()?.store as Replica;
+
+const sum = (counts: ReadonlyMap<PeerId, number>): number =>
+  [...counts.values()].reduce((total, count) => total + count, 0);
+
+/** One transaction of so many chunks, and a few bytes. */
+const writeLarge = ({ world }: Room, node: SimNode | undefined): Promise<number> =>
+  world.busy(
+    replicaOf(node).db.exec(
+      "INSERT INTO animal (id, photo) SELECT ?2 || value, randomblob(?1) FROM json_each(?3)",
+      [CHUNK_BYTES, "large ", JSON.stringify(Array.from({ length: CHUNKS - 1 }, (_, i) => i))],
+    ),
+  );
+
+const rowsOf = async (node: SimNode | undefined, like: string): Promise<number> => {
+  const sql = "SELECT count(*) AS n FROM animal WHERE id LIKE ?";
+  const [row] = await replicaOf(node).db.query<{ n: number }>(sql, [like]);
+  return row?.n ?? 0;
+};
+
+/** Until all hold the same. */
+async function agree({ world, nodes }: Room, withinMs = 300_000): Promise<void> {
+  const agreed = await world.runUntil(world.clock.nowMs() + withinMs, () => {
+    const all = nodes.map((node) => node.drive()?.status());
+    const isReady = all.every((status) => status?.offered === true && status.peers.length > 0);
+    return isReady && new Set(all.map((status) => status?.digest)).size === 1;
+  });
+  expect(agreed).toBe(true);
+  const hashes = await Promise.all(nodes.map((node) => replicaOf(node).stateHash()));
+  expect(new Set(hashes).size).toBe(1);
+}
+
+test.each([1, 2, 3])(
+  "[AE19] cut or ended at any point it goes on where it was: seed %i",
+  async (seed) => {
+    const room = await createRoom(seed, 2, seed % 2 === 0 ? "on" : "off");
+    const { world, net, nodes } = room;
+    const random = createSeededRandom(seed + 100);
+    const [author, reader] = nodes;
+    let cuts = 0;
+    try {
+      await writeLarge(room, author);
+      while (cuts < 12) {
+        net.connect("n0", "n1", SLOW);
+        await world.runUntil(world.clock.nowMs() + 500 + random.below(6_000), () => false);
+        if (reader?.drive()?.status().digest === author?.drive()?.status().digest) break;
+        net.cut("n0", "n1");
+        cuts++;
+        const ended = [author, reader][random.below(3)];
+        if (ended !== undefined) {
+          ended.crash();
+          await world.busy(ended.start());
+        }
+        await world.runUntil(world.clock.nowMs() + 1_000, () => false);
+      }
+      net.connect("n0", "n1", LAN);
+      await agree(room);
+      const sent = sum(room.chunksFrom("n1"));
+      expect(cuts).toBeGreaterThan(2);
+      expect(sent).toBeGreaterThanOrEqual(CHUNKS);
+      // What was on its way is sent again: one want's chunks at most for each cut.
+      expect(sent).toBeLessThanOrEqual(CHUNKS + 1 + cuts * WANT_CHUNKS_MAX);
+      expect(net.penalties).toEqual([]);
+    } finally {
+      await room.close();
+    }
+  },
+  60_000,
+);
+
+test("[AE19] several who hold it give their share, and no chunk crosses twice", async () => {
+  const room = await createRoom(7, 4, "off");
+  const { net, nodes } = room;
+  try {
+    await writeLarge(room, nodes[0]);
+    net.connect("n0", "n1", LAN);
+    net.connect("n0", "n2", LAN);
+    await agree({ ...room, nodes: nodes.slice(0, 3) });
+    for (const holder of ["n0", "n1", "n2"]) net.connect(holder, "n3", SLOW);
+    await agree(room);
+    const counts = room.chunksFrom("n3");
+    expect(sum(counts)).toBe(CHUNKS);
+    expect([...counts.keys()].sort()).toEqual(["n0", "n1", "n2"]);
+    for (const count of counts.values()) expect(count).toBeGreaterThanOrEqual(CHUNKS / 8);
+  } finally {
+    await room.close();
+  }
+}, 60_000);
+
+test.each(["on", "off"] as const)(
+  "[AE20] what is small overtakes what is large, with gossip %s",
+  async (gossip) => {
+    const room = await createRoom(8, 3, gossip);
+    const { world, net, nodes } = room;
+    try {
+      await writeLarge(room, nodes[0]);
+      net.connect("n0", "n1", SLOW);
+      net.connect("n0", "n2", SLOW);
+      await world.runUntil(world.clock.nowMs() + 5_000, () => false);
+      const before = sum(room.chunksFrom("n2"));
+      expect(before).toBeGreaterThan(1);
+      // Of one who lacks the large one too: else it would be a cause of the small one.
+      await world.busy(replicaOf(nodes[1]).db.exec("INSERT INTO animal (id) VALUES ('small one')"));
+      for (let i = 0; i < 600 && (await rowsOf(nodes[2], "small%")) === 0; i++) {
+        await world.runUntil(world.clock.nowMs() + 100, () => false);
+      }
+      expect(await rowsOf(nodes[2], "small%")).toBe(1);
+      expect(await rowsOf(nodes[2], "large%")).toBe(0);
+      // By gossip nothing is before it; else what was on its way there and back.
+      const meanwhile = sum(room.chunksFrom("n2")) - before;
+      expect(meanwhile).toBeLessThanOrEqual(2 * WANT_CHUNKS_MAX);
+      expect(before + meanwhile).toBeLessThan(CHUNKS);
+      await agree(room);
+    } finally {
+      await room.close();
+    }
+  },
+  60_000,
+);
