@@ -94,7 +94,7 @@ export function createReplication(options: ReplicationOptions): Replication {
   const incoming = createIncomingView();
   incoming.update(options.incoming ?? []);
   const refusals = createRefusals(emit);
-  const ownLog = createOwnLog(site, ours, emit);
+  const ownLog = createOwnLog({ site, ours, incoming, emit });
   const newcomers = createNewcomers(ours.entries);
   const recent = createRecent(ours.entries);
   let lastHolder = 0;

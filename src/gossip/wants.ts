@@ -234,6 +234,15 @@ export function createWants(options: WantsOptions): Wants {
     return null;
   }
 
+  /** Slow is not failed: what is half here of that author, the peer claims to hold. */
+  function mayBringChunks(key: AuthorStream): boolean {
+    const main = mainOf(key);
+    for (const changeset of incoming.all()) {
+      if (chainOf(changeset) === main && view.claims(main, changeset.version)) return true;
+    }
+    return false;
+  }
+
   /** The want that asked for these versions, or null after saying why not. */
   function wantFor(
     id: number,
@@ -392,7 +401,7 @@ export function createWants(options: WantsOptions): Wants {
     dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),
     retryMs: () =>
       wants.size >= WANTS_KNOWN_MAX ? null : Math.max(lookedMs + RETRY_MS, peerBackoff.untilMs),
-    failed: (key) => backoffByKey.has(key),
+    failed: (key) => backoffByKey.has(key) && !mayBringChunks(key),
     close: () => {
       for (const want of wants.values()) leases.release(want.holder);
       wants.clear();
