@@ -65,14 +65,14 @@ async function openHub(options: HubOptions): Promise<Hub> {
   // Everything the hub writes holds or could hold secrets.
   process.umask(0o077);
   makeDataDirectory(options.data);
-  const ready: { invite: Invite | null } = { invite: null };
+  const ready: { mesh: Mesh | null } = { mesh: null };
   const server = await openServer(options, ready);
   let mesh: Mesh | null = null;
   try {
     await tryPorts(options.host, options.ports);
     mesh = await openMesh(options, server);
-    const invite = bestFirst(parseInviteLink(await mesh.invite()));
-    ready.invite = invite;
+    ready.mesh = mesh;
+    const invite = await inviteNow(mesh);
     const hosts = urlHosts(options.host, networkInterfaces());
     return { mesh, server, invite, links: joinLinks(invite, hosts, server.port) };
   } catch (error) {
@@ -82,9 +82,13 @@ async function openHub(options: HubOptions): Promise<Hub> {
   }
 }
 
+/** With the addresses that the hub has now: DHCP may give it another. */
+const inviteNow = async (mesh: Mesh): Promise<Invite> =>
+  bestFirst(parseInviteLink(await mesh.invite()));
+
 async function openServer(
   options: HubOptions,
-  ready: { readonly invite: Invite | null },
+  ready: { readonly mesh: Mesh | null },
 ): Promise<SiteServer> {
   try {
     return await openSiteServer({
@@ -92,9 +96,10 @@ async function openServer(
       host: options.host,
       site: options.site,
       describe: async (origin) => {
-        if (ready.invite === null) throw new RangeError("the mesh is not open yet");
-        const { name } = decodeGenesisBody(ready.invite.genesis.bodyBytes);
-        return { meshName: name, joinUrl: joinLink(ready.invite, origin).url };
+        if (ready.mesh === null) throw new RangeError("the mesh is not open yet");
+        const invite = await inviteNow(ready.mesh);
+        const { name } = decodeGenesisBody(invite.genesis.bodyBytes);
+        return { meshName: name, joinUrl: joinLink(invite, origin).url };
       },
     });
   } catch (error) {

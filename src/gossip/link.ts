@@ -7,7 +7,7 @@
  */
 
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
-import type { MeshId, PeerId, SiteId } from "../protocol/ids.ts";
+import type { HeaderHash, MeshId, PeerId, SiteId } from "../protocol/ids.ts";
 import {
   CONTRADICTIONS_MAX,
   HELLO_TIMEOUT_MS,
@@ -100,6 +100,7 @@ export interface Link {
   readonly read: (reading: LogReading, nowMs: number) => void;
   readonly chunksRead: (
     chunks: readonly { readonly index: number; readonly bytes: Uint8Array }[],
+    nowMs: number,
   ) => void;
   /** Our vector changed under these keys. */
   readonly changed: (keys: readonly AuthorStream[], urgency: "now" | "soon", nowMs: number) => void;
@@ -126,6 +127,8 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   const repeats = createRepeats();
   /** The range being read for the peer. */
   let reading: ChangesetRange | null = null;
+  /** Or the changeset of which chunks are being read. */
+  let readingChunksOf: HeaderHash | null = null;
   /** When a peer that asks for the same over and over is served again. */
   let readDueMs: number | null = null;
   /** Asked of it once, our own log is leased like any. */
@@ -314,6 +317,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     const read = isPaused ? null : serving.read();
     if (read !== null) {
       reading = read.type === "read" ? read.range : null;
+      readingChunksOf = read.type === "readChunks" ? read.request.headerHash : null;
       emit({ peer, ...read });
     }
     return frames;
@@ -380,7 +384,16 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
       reading = null;
       serving.readDone(answer);
     },
-    chunksRead: serving.chunksRead,
+    chunksRead: (chunks, nowMs) => {
+      // Of another changeset than ours under that version; what is served limits itself.
+      if (chunks.length === 0) talk.take(1, nowMs);
+      for (const { index, bytes } of chunks) {
+        if (readingChunksOf === null) break;
+        repeats.servedChunk(readingChunksOf, index, bytes.length, nowMs);
+      }
+      readingChunksOf = null;
+      serving.chunksRead(chunks);
+    },
     changed: (keys, urgency, nowMs) => {
       for (const key of keys) feed.changed(key);
       view.oursChanged(keys);

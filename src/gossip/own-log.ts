@@ -4,17 +4,18 @@
  * version would be a fork. So on the first link we look before we release: our own missing
  * versions are fetched first, of everybody who claims them at once.
  *
- * All claims together are waited for {@link WAIT_MS} after the last own changeset that came, which
- * nobody can forge. Who claimed some and brought none by then is not waited for again.
+ * All claims together are waited for {@link WAIT_MS} after the last own changeset, or chunk of one,
+ * that came, which nobody can forge. Who claimed some and brought none by then is not waited for again.
  *
  * @module
  */
 
 import type { PeerId, SiteId } from "../protocol/ids.ts";
 import { STANDINGS_MAX } from "../protocol/limits.ts";
-import { type AuthorStream, authorStream } from "../protocol/version-vector.ts";
+import { type AuthorStream, authorStream, countVersions } from "../protocol/version-vector.ts";
 import { chainsOf, type DigestedVector } from "./digest.ts";
 import type { Emit } from "./effect.ts";
+import type { IncomingView } from "./incoming.ts";
 import type { Link } from "./link.ts";
 
 /** A lease lasts 5 s: time for one that lapsed and another. */
@@ -28,20 +29,32 @@ export interface OwnLog {
   readonly dueMs: () => number | null;
 }
 
-export function createOwnLog(site: SiteId, ours: DigestedVector, emit: Emit): OwnLog {
+export interface OwnLogOptions {
+  readonly site: SiteId;
+  readonly ours: DigestedVector;
+  readonly incoming: IncomingView;
+  readonly emit: Emit;
+}
+
+export function createOwnLog({ site, ours, incoming, emit }: OwnLogOptions): OwnLog {
   const isOwn = (key: AuthorStream): boolean => key.startsWith(site);
   const own = authorStream({ site, stream: "data" });
   let isOffered = false;
-  /** Since when what others claim of our log is waited for, and how much of it we held then. */
-  let waiting: { readonly sinceMs: number; readonly held: number } | null = null;
+  /** Since when what others claim of our log is waited for, and what we held of it then. */
+  let waiting: { readonly sinceMs: number; readonly held: string } | null = null;
   const unreliable = new Set<PeerId>();
 
   // Once each, whatever becomes of it: two who take turns in failing would keep us silent for ever.
   const holdsMore = (link: Link) =>
     !unreliable.has(link.peer) && link.view.lackingOf(own).some((key) => !link.failed(key));
 
-  const heldOfOwn = () =>
-    chainsOf(ours, own).reduce((sum, key) => sum + (ours.entries.get(key)?.head ?? 0), 0);
+  function heldOfOwn(): string {
+    const heads = chainsOf(ours, own).map((key) => ours.entries.get(key)?.head ?? 0);
+    const chunks = [...incoming.all()]
+      .filter((changeset) => changeset.site === site)
+      .map(({ version, missing }) => `${version}/${countVersions(missing)}`);
+    return [...heads, ...chunks].join(" ");
+  }
 
   function giveUpOn(links: readonly Link[]): void {
     for (const { peer } of links) unreliable.add(peer);
@@ -54,7 +67,7 @@ export function createOwnLog(site: SiteId, ours: DigestedVector, emit: Emit): Ow
     const holders = known.filter(holdsMore);
     if (holders.length === 0) return false;
     const held = heldOfOwn();
-    if (waiting === null || waiting.held < held) waiting = { sinceMs: nowMs, held };
+    if (waiting?.held !== held) waiting = { sinceMs: nowMs, held };
     return nowMs < waiting.sinceMs + WAIT_MS;
   }
 

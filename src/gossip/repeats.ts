@@ -6,7 +6,8 @@
  * @module
  */
 
-import { REPEAT_MS, REPEATS_BYTES } from "../protocol/limits.ts";
+import type { HeaderHash } from "../protocol/ids.ts";
+import { CHUNKS_MAX, REPEAT_MS, REPEATS_BYTES } from "../protocol/limits.ts";
 import {
   type AuthorStream,
   authorStream,
@@ -21,6 +22,13 @@ export interface Repeats {
     next: number | null,
     nowMs: number,
   ) => void;
+  /** The same of chunks, which come in any order. */
+  readonly servedChunk: (
+    headerHash: HeaderHash,
+    index: number,
+    bytes: number,
+    nowMs: number,
+  ) => void;
   /** When the next read may begin. */
   readonly nextMs: () => number;
 }
@@ -28,17 +36,33 @@ export interface Repeats {
 export function createRepeats(): Repeats {
   /** The first version that was not served yet. */
   const unserved = new Map<AuthorStream, number>();
+  /** A bit for each chunk, of changesets that we hold. */
+  const servedChunks = new Map<HeaderHash, Uint8Array>();
   let freshBytes = 0;
   let againBytes = 0;
   let nextMs = 0;
+
+  function count(bytes: number, which: "fresh" | "again", nowMs: number): void {
+    if (which === "again") againBytes += bytes;
+    else freshBytes += bytes;
+    if (againBytes > REPEATS_BYTES + 2 * freshBytes) nextMs = nowMs + REPEAT_MS;
+  }
+
   return {
     served: (range, bytes, next, nowMs) => {
       const key = authorStream(range);
       const from = unserved.get(key) ?? 0;
-      if (range.first < from) againBytes += bytes;
-      else freshBytes += bytes;
       unserved.set(key, Math.max(from, next ?? range.last + 1));
-      if (againBytes > REPEATS_BYTES + 2 * freshBytes) nextMs = nowMs + REPEAT_MS;
+      count(bytes, range.first < from ? "again" : "fresh", nowMs);
+    },
+    servedChunk: (headerHash, index, bytes, nowMs) => {
+      const served = servedChunks.get(headerHash) ?? new Uint8Array(CHUNKS_MAX / 8);
+      servedChunks.set(headerHash, served);
+      const at = index >> 3;
+      const bit = 1 << (index & 7);
+      const before = served[at] ?? 0;
+      served[at] = before | bit;
+      count(bytes, (before & bit) === 0 ? "fresh" : "again", nowMs);
     },
     nextMs: () => nextMs,
   };

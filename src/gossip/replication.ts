@@ -94,7 +94,7 @@ export function createReplication(options: ReplicationOptions): Replication {
   const incoming = createIncomingView();
   incoming.update(options.incoming ?? []);
   const refusals = createRefusals(emit);
-  const ownLog = createOwnLog(site, ours, emit);
+  const ownLog = createOwnLog({ site, ours, incoming, emit });
   const newcomers = createNewcomers(ours.entries);
   const recent = createRecent(ours.entries);
   let lastHolder = 0;
@@ -156,7 +156,7 @@ export function createReplication(options: ReplicationOptions): Replication {
       case "read":
         return links.get(event.peer)?.read(event, nowMs);
       case "chunksRead":
-        return links.get(event.peer)?.chunksRead(event.chunks);
+        return links.get(event.peer)?.chunksRead(event.chunks, nowMs);
       case "ingested":
         return intake.ingested(event.ticket, event.outcomes, nowMs);
       case "broadcastReceived":

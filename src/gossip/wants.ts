@@ -17,6 +17,7 @@ import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import {
   CHUNK_BYTES,
+  INCOMING_PER_AUTHOR_MAX,
   NEW_AUTHORS_CLAIMED_MAX,
   WANT_BYTES_MAX,
   WANT_CHUNKS_MAX,
@@ -63,6 +64,9 @@ const CHUNKS_MS = 1_500;
 const SCAN_MAX = 4 * WANT_RANGES_MAX;
 /** Ranges of one author in one want: gaps beyond these wait for the next. */
 const RANGES_PER_STREAM_MAX = 8;
+
+/** Versions asked for at once where large ones follow one another: only some of the outlines are kept. */
+const CROWDED_VERSIONS = 8;
 
 interface Want {
   readonly ranges: readonly ChangesetRange[];
@@ -124,6 +128,8 @@ export function createWants(options: WantsOptions): Wants {
   const refused = (code: MeshErrorCode) => refusals.refuse(peer, code);
   const wants = new Map<number, Want>();
   const backoffByKey = new Map<LeaseKey, Backoff>();
+  /** Chains of which the last outline had to wait for those before it. */
+  const crowded = new Set<AuthorStream>();
   let peerBackoff: Backoff = { failures: 0, untilMs: 0 };
   let lastWant = 0;
   let lookedMs = 0;
@@ -213,14 +219,29 @@ export function createWants(options: WantsOptions): Wants {
     key: AuthorStream,
     ranges: readonly VersionRange[],
   ): readonly VersionRange[] {
-    let rest = ranges;
+    const versions = fetching(key);
+    const [lowest] = ranges;
+    const isFull = versions.length >= INCOMING_PER_AUTHOR_MAX;
+    let last = isFull ? Math.max(...versions) : Number.POSITIVE_INFINITY;
+    if (crowded.has(key)) last = Math.min(last, (lowest?.first ?? 0) + CROWDED_VERSIONS - 1);
+    const near = ranges
+      .filter(({ first }) => first <= last)
+      .map((range) => ({ first: range.first, last: Math.min(range.last, last) }));
+    let rest: readonly VersionRange[] = near;
+    for (const version of versions)
+      rest = subtractRanges(rest, [{ first: version, last: version }]);
+    return rest;
+  }
+
+  /** Versions of which chunks are asked for of this peer. */
+  function fetching(key: AuthorStream): readonly number[] {
+    const main = mainOf(key);
+    const versions: number[] = [];
     for (const changeset of incoming.all()) {
       const isElsewhere = backoffByKey.has(changeset.headerHash);
-      if (chainOf(changeset) !== mainOf(key) || isElsewhere) continue;
-      const { version } = changeset;
-      rest = subtractRanges(rest, [{ first: version, last: version }]);
+      if (chainOf(changeset) === main && !isElsewhere) versions.push(changeset.version);
     }
-    return rest;
+    return versions;
   }
 
   function freeChunks(filter: (key: AuthorStream) => boolean, nowMs: number): WantedChunks | null {
@@ -232,6 +253,15 @@ export function createWants(options: WantsOptions): Wants {
       if (left.length > 0) return { of: changeset, left };
     }
     return null;
+  }
+
+  /** Slow is not failed: what is half here of that author, the peer claims to hold. */
+  function mayBringChunks(key: AuthorStream): boolean {
+    const main = mainOf(key);
+    for (const changeset of incoming.all()) {
+      if (chainOf(changeset) === main && view.claims(main, changeset.version)) return true;
+    }
+    return false;
   }
 
   /** The want that asked for these versions, or null after saying why not. */
@@ -279,11 +309,18 @@ export function createWants(options: WantsOptions): Wants {
       if (taken) {
         leases.settle(holder, doneMs);
         view.gained(range);
+        if (type === "run") crowded.delete(key);
         if (isNews || (type === "run" && !view.isForked(key))) backoffByKey.delete(key);
         else backOff(key, doneMs);
       } else if (outcomes[0]?.code === "ERR_UNKNOWN_PREDECESSOR" && view.walkBack(range)) {
         leases.release(holder);
         want.gained = true;
+      } else if (type === "outline" && outcomes[0]?.code === "ERR_BUSY") {
+        leases.release(holder);
+        // Once for all of one answer; not at all while those before it are on their way.
+        crowded.add(key);
+        const isNext = fetching(key).length >= INCOMING_PER_AUTHOR_MAX;
+        if (!isNext && !backedOff(key, doneMs)) backOff(key, doneMs);
       } else {
         leases.release(holder);
         backOff(key, doneMs);
@@ -392,7 +429,7 @@ export function createWants(options: WantsOptions): Wants {
     dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),
     retryMs: () =>
       wants.size >= WANTS_KNOWN_MAX ? null : Math.max(lookedMs + RETRY_MS, peerBackoff.untilMs),
-    failed: (key) => backoffByKey.has(key),
+    failed: (key) => backoffByKey.has(key) && !mayBringChunks(key),
     close: () => {
       for (const want of wants.values()) leases.release(want.holder);
       wants.clear();

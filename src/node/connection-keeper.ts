@@ -14,7 +14,8 @@
  * 4. A candidate is dialled through neighbours that told of it and are directly connected now.
  * 5. A relayed connection is only for signalling, and a second direct one for nothing: both are
  *    closed after a while.
- * 6. Failures back off with jitter; a change of the network forgives them.
+ * 6. Failures back off with jitter, less while there is no link at all; a change of the network
+ *    forgives them.
  * 7. At most DIALS_MAX dials are under way.
  *
  * @module
@@ -36,6 +37,8 @@ export const SUPERFLUOUS_AFTER_MS = 10_000;
 const SHED_PAUSE_MS = 60_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_HUB_MAX_MS = 10_000;
+/** Of a device without any link: it has nothing better to do, and nobody else to hear from. */
+const BACKOFF_ALONE_MAX_MS = 1_500;
 const BACKOFF_PEER_MAX_MS = 30_000;
 
 export interface KeptHub {
@@ -159,12 +162,20 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     return [...addresses, ...through];
   }
 
+  function backoffMaxMs({ role }: Candidate): number {
+    const isAlone = ![...connectionsByPeer.keys()].some(isLinked);
+    if (isAlone) return BACKOFF_ALONE_MAX_MS;
+    return role === "hub" ? BACKOFF_HUB_MAX_MS : BACKOFF_PEER_MAX_MS;
+  }
+
   function onDialled(peer: PeerId, outcome: "opened" | "failed", nowMs: number): void {
     dialling.delete(peer);
     const dialled = candidates.get(peer);
     if (dialled === undefined || (outcome === "opened" && isLinked(peer))) return;
-    const maxMs = dialled.role === "hub" ? BACKOFF_HUB_MAX_MS : BACKOFF_PEER_MAX_MS;
-    const delayMs = Math.min(maxMs, BACKOFF_FIRST_MS * 2 ** Math.min(dialled.failures, 10));
+    const delayMs = Math.min(
+      backoffMaxMs(dialled),
+      BACKOFF_FIRST_MS * 2 ** Math.min(dialled.failures, 10),
+    );
     dialled.failures++;
     dialled.dialAfterMs = nowMs + jittered(delayMs, random);
   }

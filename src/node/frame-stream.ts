@@ -9,6 +9,8 @@
  *
  * Both sides say something at least every tick. Any byte heard counts as life, so a link that is
  * busy with bulk is never taken for dead, and a thread that was blocked counts one silent tick.
+ * A device that slept, though, was given up by its peers meanwhile: it is told so by two ticks of
+ * silence, of which the first may still bring what was under way before the sleep.
  *
  * @module
  */
@@ -29,6 +31,8 @@ import {
 export const HEARTBEAT_TICK_MS = 1_000;
 /** Silent ticks after which a link is dead: noticed in 4 to 5 s. libp2p alone takes 7 to 10. */
 const SILENT_TICKS_MAX = 4;
+/** A tick that is this late found the device asleep, or the thread blocked for as long. */
+const ASLEEP_MS: number = HEARTBEAT_TICK_MS * SILENT_TICKS_MAX;
 
 /** Why a stream ended. */
 export type FrameStreamEnd =
@@ -76,6 +80,8 @@ export function createFrameStream(options: FrameStreamOptions): FrameStream {
   let saidInTick = false;
   let silentTicks = 0;
   let partialSinceMs: number | null = null;
+  let tickedMs = clock.wallClockMs();
+  let doubt: "none" | "justWoken" = "none";
 
   function write(record: Uint8Array): void {
     saidInTick = true;
@@ -161,8 +167,22 @@ export function createFrameStream(options: FrameStreamOptions): FrameStream {
     }
   }
 
+  /** By the wall clock: others may stand still while the device sleeps. */
+  function wasAsleep(): boolean {
+    const lateMs = clock.wallClockMs() - tickedMs - HEARTBEAT_TICK_MS;
+    tickedMs = clock.wallClockMs();
+    return lateMs >= ASLEEP_MS;
+  }
+
   function tick(): void {
-    silentTicks = heardInTick ? 0 : silentTicks + 1;
+    if (wasAsleep()) {
+      silentTicks = SILENT_TICKS_MAX - 2;
+      doubt = "justWoken";
+    } else if (heardInTick && doubt === "none") silentTicks = 0;
+    else {
+      silentTicks += 1;
+      doubt = "none";
+    }
     if (silentTicks >= SILENT_TICKS_MAX) return end({ type: "silent" });
     if (partialSinceMs !== null && clock.nowMs() - partialSinceMs > FRAME_TIMEOUT_MS) {
       return end({ type: "broken", code: "ERR_LIMIT" });

@@ -13,6 +13,8 @@ import { isDirect, relayOf } from "./link-kind.ts";
 
 /** One try of one address. A WebRTC dial over a relay takes 0.2 s on a LAN, 2 s on a busy page. */
 export const DIAL_TIMEOUT_MS = 6_000;
+/** TCP sends its first packet again after 1, 3 and 7 s: waiting for the last is slower than to dial anew. */
+const DIAL_TIMEOUT_TCP_MS = 4_000;
 
 export interface KeeperDriverOptions {
   readonly libp2p: Libp2p;
@@ -33,9 +35,15 @@ export function driveKeeper(options: KeeperDriverOptions): KeeperDriver {
   const { libp2p, keeper, clock, allowedDials } = options;
   const stopping = new AbortController();
   let wakeTimer: ReturnType<typeof setTimeout> | undefined;
+  let network = new AbortController();
 
   function handle(event: KeeperEvent): void {
     if (stopping.signal.aborted) return;
+    if (event.type === "networkChanged") {
+      // Dials begun on the network before lead nowhere, and would take their time to say so.
+      network.abort();
+      network = new AbortController();
+    }
     for (const effect of keeper.handle(event, clock.nowMs())) carryOut(effect);
   }
 
@@ -55,7 +63,8 @@ export function driveKeeper(options: KeeperDriverOptions): KeeperDriver {
 
   async function dial(peer: PeerId, addresses: readonly string[]): Promise<void> {
     allowedDials.add(peer);
-    const isOpened = await dialFirst(libp2p, addresses, stopping.signal);
+    const ending = AbortSignal.any([stopping.signal, network.signal]);
+    const isOpened = await dialFirst(libp2p, addresses, ending);
     allowedDials.delete(peer);
     handle({ type: "dialled", peer, outcome: isOpened ? "opened" : "failed" });
   }
@@ -102,11 +111,12 @@ const withPeer = (address: string, peer: PeerId): string =>
 async function dialFirst(
   libp2p: Libp2p,
   addresses: readonly string[],
-  stopping: AbortSignal,
+  ending: AbortSignal,
 ): Promise<boolean> {
   for (const address of addresses) {
-    if (stopping.aborted) return false;
-    const signal = AbortSignal.any([stopping, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
+    if (ending.aborted) return false;
+    const timeoutMs = /\/tcp\//.test(address) ? DIAL_TIMEOUT_TCP_MS : DIAL_TIMEOUT_MS;
+    const signal = AbortSignal.any([ending, AbortSignal.timeout(timeoutMs)]);
     try {
       await libp2p.dial(multiaddr(address), { signal });
       return true;

@@ -11,7 +11,7 @@
 import type { GossipSub } from "@chainsafe/libp2p-gossipsub";
 import { circuitRelayServer } from "@libp2p/circuit-relay-v2";
 import { identify } from "@libp2p/identify";
-import type { Connection, Libp2p, PrivateKey } from "@libp2p/interface";
+import type { Connection, IdentifyResult, Libp2p, PrivateKey } from "@libp2p/interface";
 import { noise } from "@libp2p/noise";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { ping } from "@libp2p/ping";
@@ -37,6 +37,7 @@ import {
   gossipTopic,
 } from "./gossip-broadcast.ts";
 import { DIAL_TIMEOUT_MS, driveKeeper } from "./keeper-driver.ts";
+import { createLanAddresses, hostOf } from "./lan-candidates.ts";
 import { isDirect } from "./link-kind.ts";
 import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
 import { createPeerStanding, type PeerStanding } from "./peer-standing.ts";
@@ -132,6 +133,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   let handlers: NetworkHandlers | null = null;
   let gossip: GossipBroadcast | null = null;
   const undo: (() => void)[] = [];
+  const lanAddresses = createLanAddresses();
 
   const keeper = driveKeeper({
     libp2p,
@@ -178,7 +180,10 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     if (state !== "new") return;
     state = "running";
     handlers = given;
-    undo.push(plan.prepare());
+    libp2p.addEventListener("peer:identify", learnAddress);
+    undo.push(plan.prepare(lanAddresses), () =>
+      libp2p.removeEventListener("peer:identify", learnAddress),
+    );
     await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
     await plan.beforeStart();
     try {
@@ -197,6 +202,13 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     }, HOUSEKEEPING_MS);
     undo.push(() => clearInterval(housekeeping), plan.onNetworkChange(networkChanged));
     keeper.handle({ type: "woken" });
+  }
+
+  function learnAddress({ detail }: CustomEvent<IdentifyResult>): void {
+    const hub = detail.peerId.toString();
+    const address = detail.observedAddr === undefined ? null : hostOf(detail.observedAddr);
+    const isHub = hubs.some(({ peer }) => peer === hub);
+    if (isHub && address !== null && isDirect(detail.connection)) lanAddresses.learn(hub, address);
   }
 
   function networkChanged(): void {

@@ -1,7 +1,7 @@
 /**
  * Who misbehaved how often. Sans-IO. A strike is forgiven every minute; STRIKES_MAX of them and the
- * peer is dropped and ignored for a while, twice as long each time. Of whom nothing more is read,
- * one is enough.
+ * peer is dropped and ignored for a while, twice as long each time; an hour without a strike makes up
+ * for one time. Of whom nothing more is read, one is enough.
  *
  * @module
  */
@@ -13,6 +13,8 @@ import { STANDINGS_MAX, STRIKES_MAX } from "../protocol/limits.ts";
 export const FORGIVE_STRIKE_MS = 60_000;
 export const BAN_FIRST_MS = 60_000;
 const BAN_MAX_MS = 3_600_000;
+/** A hub runs for months: a phone that fell asleep in its greeting now and then is no enemy. */
+export const FORGIVE_BAN_MS = 3_600_000;
 /** The link is of no use to either side. */
 const DROPPED_AT_ONCE: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   "ERR_WRONG_MESH",
@@ -46,6 +48,8 @@ export function createPeerStanding(): PeerStanding {
 
     const forgiven = Math.floor((nowMs - record.struckMs) / FORGIVE_STRIKE_MS);
     record.strikes = Math.max(0, record.strikes - forgiven) + 1;
+    const goodMs = nowMs - Math.max(record.struckMs, record.bannedUntilMs);
+    record.bans = Math.max(0, record.bans - Math.max(0, Math.floor(goodMs / FORGIVE_BAN_MS)));
     record.struckMs = nowMs;
     if (record.strikes < STRIKES_MAX && !DROPPED_AT_ONCE.has(code)) return null;
     record.strikes = 0;

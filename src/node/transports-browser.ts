@@ -6,6 +6,8 @@
 
 import { webRTC, webRTCDirect } from "@libp2p/webrtc";
 import { webSockets } from "@libp2p/websockets";
+import { installHubCandidate } from "./hub-candidate.ts";
+import { installLanCandidates } from "./lan-candidates.ts";
 import { relayTransport } from "./relay-transport.ts";
 import { RTC_CONFIGURATION, type TransportPlan } from "./transports.ts";
 import { installWebrtcInitRace } from "./webrtc-init-race.ts";
@@ -27,12 +29,26 @@ export function browserTransportPlan(): TransportPlan {
     peerDiscovery: [],
     listen: [...Array.from({ length: RELAY_RESERVATIONS }, () => "/p2p-circuit"), "/webrtc"],
     signalling: "relays",
-    prepare: () => installWebrtcInitRace(RTCPeerConnection.prototype),
+    prepare: (lanAddresses) => {
+      const undo = [
+        installWebrtcInitRace(RTCPeerConnection.prototype),
+        installHubCandidate(RTCPeerConnection.prototype),
+        installLanCandidates(RTCPeerConnection.prototype, lanAddresses),
+      ];
+      return () => undo.forEach((each) => each());
+    },
     beforeStart: () => Promise.resolve(),
     beforeStop: () => Promise.resolve(),
     onNetworkChange: (listener) => {
+      // A page that was frozen, or lay in the back-forward cache, may wake up anywhere.
       addEventListener("online", listener);
-      return () => removeEventListener("online", listener);
+      addEventListener("pageshow", listener);
+      document.addEventListener("resume", listener);
+      return () => {
+        removeEventListener("online", listener);
+        removeEventListener("pageshow", listener);
+        document.removeEventListener("resume", listener);
+      };
     },
   };
 }

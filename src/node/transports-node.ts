@@ -15,6 +15,8 @@ import { webSockets } from "@libp2p/websockets";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { encodeText } from "../protocol/bytes.ts";
 import { type MeshId, toHex } from "../protocol/ids.ts";
+import { fingerprintOfCerthash, hubName } from "./hub-name.ts";
+import { serveHubName } from "./hub-name-server.ts";
 import { RTC_CONFIGURATION, type TransportPlan, type TransportPlanOptions } from "./transports.ts";
 import { releaseDirectListeners, retainDirectListeners } from "./webrtc-direct-shutdown.ts";
 
@@ -33,7 +35,11 @@ export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan 
     peerDiscovery: discovery === "mdns" ? [mdns({ serviceTag: mdnsTag(meshId) })] : [],
     listen: [],
     signalling: "none",
-    prepare: () => () => undefined,
+    prepare: () => {
+      // Loopback needs no name.
+      if (certificate === null || !listensDirectly || discovery === "off") return () => undefined;
+      return serveHubName(hubName(fingerprintOfCerthash(certificate.certhash)));
+    },
     beforeStart: listensDirectly ? releaseDirectListeners : () => Promise.resolve(),
     beforeStop: retainDirectListeners,
     onNetworkChange: () => () => undefined,

@@ -9,6 +9,7 @@
 import type { Libp2p } from "@libp2p/interface";
 import type { Libp2pOptions } from "libp2p";
 import type { MeshId } from "../protocol/ids.ts";
+import type { LanAddresses } from "./lan-candidates.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
 export interface TransportPlanOptions {
@@ -28,7 +29,7 @@ export interface TransportPlan {
   /** Whether peers can be dialled with WebRTC, signalled over a common peer. */
   readonly signalling: "relays" | "none";
   /** Installs what the platform needs while a network runs; returns the undo. */
-  readonly prepare: () => () => void;
+  readonly prepare: (lanAddresses: LanAddresses) => () => void;
   /** Awaited before libp2p starts and stops. */
   readonly beforeStart: () => Promise<void>;
   readonly beforeStop: (libp2p: Libp2p) => Promise<void>;

@@ -22,6 +22,8 @@ interface Room {
   readonly nodes: readonly SimNode[];
   /** Chunks that reached a device, by who sent them. */
   readonly chunksFrom: (to: PeerId) => ReadonlyMap<PeerId, number>;
+  /** Outlines that reached any device. */
+  readonly outlines: () => number;
   readonly close: () => Promise<void>;
 }
 
@@ -30,6 +32,7 @@ async function createRoom(seed: number, count: number, gossip: "on" | "off"): Pr
   const world = createWorld();
   const net = createSimNetwork(world, random, gossip);
   const received = new Map<PeerId, Map<PeerId, number>>();
+  let outlines = 0;
   const counting: SimNetwork = {
     ...net,
     join: (id) => {
@@ -40,7 +43,9 @@ async function createRoom(seed: number, count: number, gossip: "on" | "off"): Pr
           network.start({
             ...handlers,
             frame: (from, bytes) => {
-              if (decodeMessage(bytes).type === "chunk") {
+              const { type } = decodeMessage(bytes);
+              if (type === "outline") outlines++;
+              if (type === "chunk") {
                 const counts = received.get(id) ?? new Map<PeerId, number>();
                 received.set(id, counts.set(from, (counts.get(from) ?? 0) + 1));
               }
@@ -68,6 +73,7 @@ async function createRoom(seed: number, count: number, gossip: "on" | "off"): Pr
     net,
     nodes,
     chunksFrom: (to) => received.get(to) ?? new Map(),
+    outlines: () => outlines,
     close: async () => {
       for (const node of nodes) await node.kill();
     },
@@ -187,6 +193,38 @@ test.each(["on", "off"] as const)(
       expect(meanwhile).toBeLessThanOrEqual(2 * WANT_CHUNKS_MAX);
       expect(before + meanwhile).toBeLessThan(CHUNKS);
       await agree(room);
+    } finally {
+      await room.close();
+    }
+  },
+  60_000,
+);
+
+test.each([1, 2])(
+  "[AE19] large ones that follow one another keep %i link(s) busy and cost few outlines each",
+  async (holders) => {
+    const photos = 60;
+    const room = await createRoom(9, holders + 1, "off");
+    const { world, net, nodes } = room;
+    try {
+      const { db } = replicaOf(nodes[0]);
+      for (let i = 0; i < photos; i++) {
+        const write = "INSERT INTO animal (id, photo) VALUES (?, randomblob(?))";
+        await world.busy(db.exec(write, [`photo ${i}`, i % 4 === 3 ? 100 : 3 * CHUNK_BYTES]));
+      }
+      const reader = `n${holders}`;
+      if (holders === 2) net.connect("n0", "n1", LAN);
+      if (holders === 2) await agree({ ...room, nodes: nodes.slice(0, 2) });
+      const outlines = room.outlines();
+      const chunks = 4 * (photos - photos / 4);
+      const beganMs = world.clock.nowMs();
+      for (let i = 0; i < holders; i++) net.connect(`n${i}`, reader, LAN);
+      await agree(room);
+      expect(sum(room.chunksFrom(reader))).toBe(chunks);
+      expect(room.outlines() - outlines).toBeLessThan(holders * 10 * photos);
+      // 1.2 s on one link of the LAN, were there nothing to wait for.
+      expect(world.clock.nowMs() - beganMs).toBeLessThan(10_000);
+      expect(net.penalties).toEqual([]);
     } finally {
       await room.close();
     }

@@ -113,10 +113,12 @@ test.each(Array.from({ length: 4 }, (_, at) => at + 1))(
       }
       isQuiet = changesets === 0;
     }
-    const digests = new Set(devices.map(({ mesh }) => mesh.status().digest));
-    expect(digests.size).toBe(1);
+    // A status follows a commit a little later.
+    const digests = () => new Set(devices.map(({ mesh }) => mesh.status().digest)).size;
+    await expect.poll(digests, { timeout: 20_000 }).toBe(1);
     for (const { mesh } of devices) expect(await idsOf(mesh)).toBe(wrote.sort().join(" "));
-    for (const { mesh } of devices) expect(mesh.status()).toMatchObject({ waiting: { held: 0 } });
+    const held = () => devices.map(({ mesh }) => mesh.status().waiting.held);
+    await expect.poll(held, { timeout: 20_000 }).toEqual(devices.map(() => 0));
   },
   60_000,
 );

@@ -30,6 +30,7 @@ interface Opened {
 }
 
 let nowMs = 0;
+let wallMs = 0;
 let opened: Opened[] = [];
 afterEach(() => {
   for (const { frames } of opened) frames.close();
@@ -45,7 +46,7 @@ async function open(
   const ends: FrameStreamEnd[] = [];
   const frames = createFrameStream({
     stream,
-    clock: { nowMs: () => nowMs, wallClockMs: () => 0 },
+    clock: { nowMs: () => nowMs, wallClockMs: () => wallMs },
     onFrame: async (bytes) => {
       got.push(bytes);
       await onFrame(bytes);
@@ -110,6 +111,22 @@ test("a peer that says nothing is given up; one that only lives is kept", async 
   const beat = setInterval(() => lively.raw.send(encodeCredit(0)), HEARTBEAT_TICK_MS);
   await eventually(() => expect(silent.ends).toEqual([{ type: "silent" }]));
   clearInterval(beat);
+  expect(lively.ends).toEqual([]);
+}, 20_000);
+
+test("after a sleep two silent ticks are enough, and what was under way before is no sign of life", async () => {
+  const silent = await open();
+  const lively = await open();
+  let heartbeats = 0;
+  silent.raw.addEventListener("message", () => (heartbeats += 1));
+  wallMs += 60_000;
+  const beat = setInterval(() => lively.raw.send(encodeCredit(0)), HEARTBEAT_TICK_MS / 4);
+  await eventually(() => expect(heartbeats).toBe(1));
+  silent.raw.send(encodeCredit(0));
+  await eventually(() => expect(silent.ends).toEqual([{ type: "silent" }]));
+  clearInterval(beat);
+  // One in the tick that found it asleep, one in the next; the third gave up.
+  expect(heartbeats).toBe(2);
   expect(lively.ends).toEqual([]);
 }, 20_000);
 

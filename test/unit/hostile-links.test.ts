@@ -9,6 +9,7 @@ import {
   createMachine,
   entry,
   helloOf,
+  incomingOf,
   type Machine,
   mesh,
   only,
@@ -104,6 +105,36 @@ test("[AE9] a peer that asks again for what it was served gets one read a second
   expect(reads).toBeGreaterThan(140);
   expect(reads).toBeLessThanOrEqual(3 + (8 * 1024 * 1024) / run.length + 21);
   expect(ask("honest", 1)).toBe(1);
+});
+
+test("[AE9] so does one that asks again for chunks, and not one that takes them in any order", () => {
+  const machine = createMachine([entry(1, 1)]);
+  machine.connect("loop", [entry(1, 0)]);
+  machine.connect("honest", [entry(1, 0)]);
+  const { site, stream, version, headerHash } = incomingOf(1, 1, 1_024 * CHUNK_BYTES);
+  const bytes = new Uint8Array(CHUNK_BYTES);
+  /** Two chunks of it. */
+  const ask = (peer: string, want: number, first: number): number => {
+    const chunks = [{ first, last: first + 1 }];
+    const of = { site, stream, version, headerHash };
+    machine.frame(peer, { type: "wantChunks", want, ...of, chunks });
+    const taken = machine.take("readChunks").filter((read) => read.peer === peer);
+    for (const { request } of taken) {
+      const read = request.indexes.map((index) => ({ index, bytes }));
+      machine.tell({ type: "chunksRead", peer, chunks: read });
+    }
+    machine.sent(peer);
+    return taken.length;
+  };
+  let reads = 0;
+  for (let want = 1; want <= 1_000; want++) {
+    reads += ask("loop", want, 0);
+    machine.pass(20);
+  }
+  expect(reads).toBeGreaterThan(64);
+  expect(reads).toBeLessThanOrEqual(3 + (8 * 1024 * 1024) / (2 * CHUNK_BYTES) + 21);
+  // From the end to the beginning, all of it.
+  for (let want = 1; want <= 512; want++) expect(ask("honest", want, 1_024 - 2 * want)).toBe(1);
 });
 
 test("[AE10] twenty liars together cost ten seconds, and none when they come back", () => {

@@ -135,3 +135,27 @@ test("[AE19] nothing is asked for faster than it is kept", () => {
   }
   expect(asked).toBe(4 + 8);
 });
+
+test("[AE10] a link so slow that a lease lapses is still waited for while chunks of the own log come", () => {
+  const machine = createMachine();
+  const own = incomingOf(0xffff, 1, 20 * CHUNK_BYTES);
+  machine.connect("a", [entry(0xffff, 1)]);
+  tell(machine, own);
+  machine.pass(300);
+  const bytes = new Uint8Array(CHUNK_BYTES);
+  const asked = () => only(machine.sent("a"), "wantChunks").map(({ want }) => want);
+  let [want = 0] = asked();
+  for (let index = 0; index < 4; index++) {
+    machine.pass(7_000);
+    machine.frame("a", { type: "chunk", want, index, bytes });
+    tell(machine, { ...own, missing: [{ first: index + 1, last: 19 }] });
+    machine.ingested({ verdict: "incomplete" });
+    expect(machine.take("offer")).toEqual([]);
+  }
+  machine.frame("a", { type: "served", want, complete: true });
+  machine.pass(5_000);
+  [want = 0] = asked();
+  expect(want).toBeGreaterThan(0);
+  machine.pass(10_000);
+  expect(machine.take("offer")).toEqual([{ type: "offer", mode: "on" }]);
+});

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import {
   BAN_FIRST_MS,
   createPeerStanding,
+  FORGIVE_BAN_MS,
   FORGIVE_STRIKE_MS,
 } from "../../src/node/peer-standing.ts";
 import { STANDINGS_MAX, STRIKES_MAX } from "../../src/protocol/limits.ts";
@@ -24,6 +25,22 @@ test("one strike a minute is forgiven for ever", () => {
   const standing = createPeerStanding();
   for (let i = 0; i < 100; i++)
     expect(standing.strike("p", "ERR_LIMIT", i * FORGIVE_STRIKE_MS)).toBeNull();
+});
+
+test("a ban is forgiven for each hour without a strike after it", () => {
+  const standing = createPeerStanding();
+  let nowMs = 0;
+  const fallAsleep = () => (standing.strike("phone", "ERR_HELLO_MISSING", nowMs) ?? 0) - nowMs;
+  for (let day = 0; day < 100; day++) {
+    expect(fallAsleep()).toBe(BAN_FIRST_MS);
+    nowMs += 24 * FORGIVE_BAN_MS;
+  }
+  // Twice within the hour is twice as long, as ever.
+  expect(fallAsleep()).toBe(BAN_FIRST_MS);
+  nowMs += BAN_FIRST_MS + FORGIVE_BAN_MS - 1;
+  expect(fallAsleep()).toBe(2 * BAN_FIRST_MS);
+  nowMs += 2 * BAN_FIRST_MS + FORGIVE_BAN_MS;
+  expect(fallAsleep()).toBe(2 * BAN_FIRST_MS);
 });
 
 test("it remembers a bounded number of peers, the latest offenders", () => {

@@ -1,0 +1,67 @@
+/**
+ * The lab's app: joins the mesh of the hub that serves it, and writes and counts notes. Driven by
+ * name from `hosts.ts`.
+ */
+// First: the package takes hold of RTCPeerConnection as it loads.
+import { webrtc } from "./watch-webrtc.ts";
+import { type Mesh, openMesh } from "rowmesh";
+
+const SCHEMA = {
+  version: 1,
+  tables: ["CREATE TABLE note (id TEXT PRIMARY KEY NOT NULL, text TEXT) STRICT"],
+};
+
+const params = new URLSearchParams(location.search);
+
+async function open(): Promise<Mesh> {
+  const response = await fetch("rowmesh.json");
+  const { joinUrl } = (await response.json()) as { readonly joinUrl: string };
+  const deviceName = params.get("name") ?? "";
+  return openMesh({ name: "lan-lab", schema: SCHEMA, join: joinUrl, deviceName });
+}
+
+const mesh = await open();
+let written = 0;
+let ticks = 0;
+setInterval(() => (ticks += 1), 100);
+
+const lab = {
+  mesh,
+  /** Stands still while the page is frozen. */
+  ticks: (): number => ticks,
+  webrtc,
+  /** Each its own changeset. */
+  write: async (notes: number): Promise<void> => {
+    for (let i = 0; i < notes; i++) {
+      written += 1;
+      const id = `${mesh.siteId}-${Date.now()}-${written}`;
+      await mesh.db.exec("INSERT INTO note (id, text) VALUES (?, ?)", [id, "a note"]);
+    }
+  },
+  /** One changeset, of text that does not compress well. */
+  writeBulk: async (notes: number, chars: number): Promise<void> => {
+    const letters = Array.from(crypto.getRandomValues(new Uint8Array(chars)), (byte) =>
+      String.fromCharCode(97 + (byte % 26)),
+    ).join("");
+    await mesh.db.transaction(async (tx) => {
+      for (let i = 0; i < notes; i++) {
+        const text = `${letters.slice(i % chars)}${letters.slice(0, i % chars)}`;
+        const id = `bulk-${mesh.siteId}-${Date.now()}-${i}`;
+        await tx.exec("INSERT INTO note (id, text) VALUES (?, ?)", [id, text]);
+      }
+    });
+  },
+  /** Of single notes, and of all. */
+  count: async (): Promise<{ readonly single: number; readonly all: number }> => {
+    const [row] = await mesh.db.query<{ single: number; total: number }>(
+      "SELECT count(*) AS total, sum(id NOT LIKE 'bulk-%') AS single FROM note",
+    );
+    return { single: row?.single ?? 0, all: row?.total ?? 0 };
+  },
+};
+
+declare global {
+  var lab: LabPage | undefined;
+}
+type LabPage = typeof lab;
+globalThis.lab = lab;
