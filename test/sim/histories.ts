@@ -29,7 +29,9 @@ export function testHistories(part: number): void {
 
 /** Loose: restarts and cut links do work twice. */
 export function checkCosts(report: SimReport): SimReport {
-  const { runs, runsAgain, broadcasts, frames, virtualMs, peers } = report;
+  const { runs, runsAgain, broadcasts, frames, virtualMs, peers, byzantine } = report;
+  // What these may cost others is bounded in `byzantine.test.ts`.
+  if (byzantine.length > 0) return report;
   const delivered = runs + broadcasts;
   expect(runsAgain, "changesets pulled again").toBeLessThanOrEqual(12 + delivered / 3);
   // Idle links compare digests: two frames a round, and a round every 2.5 s at most.
