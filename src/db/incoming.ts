@@ -12,6 +12,7 @@ import {
   INCOMING_BYTES_MAX,
   INCOMING_MAX,
   INCOMING_PER_AUTHOR_MAX,
+  INCOMING_SHARES,
   INCOMING_STALLED_MS,
 } from "../protocol/limits.ts";
 import { chunkCount } from "../protocol/outline.ts";
@@ -32,8 +33,9 @@ export interface Incoming {
   /** Of its chunks in `rowmesh_chunk`. */
   readonly number: number;
   missing: readonly VersionRange[];
-  /** When it grew last, on the clock's monotonic time. */
+  /** When it had last grown by a share, on the clock's monotonic time; and the chunks since then. */
   grewMs: number;
+  grownChunks: number;
 }
 
 export interface ArrivedChunk {
@@ -124,10 +126,18 @@ export const addChunks = (
     if (incoming === undefined || !isMissing(incoming, index)) return { verdict: "known" };
     insertChunk(engine, incoming.number, index, bytes);
     incoming.missing = subtractRanges(incoming.missing, [{ first: index, last: index }]);
-    incoming.grewMs = state.clock.nowMs();
+    noteGrowth(incoming, state.clock.nowMs());
     state.incomingChanged.set(hash, incomingOf(incoming));
     return { verdict: "incomplete" };
   });
+
+function noteGrowth(incoming: Incoming, nowMs: number): void {
+  incoming.grownChunks++;
+  const all = chunkCount(incoming.changeset.header.payloadBytes);
+  if (incoming.grownChunks * INCOMING_SHARES < all) return;
+  incoming.grewMs = nowMs;
+  incoming.grownChunks = 0;
+}
 
 export const isMissing = ({ missing }: Incoming, index: number): boolean =>
   missing.some(({ first, last }) => first <= index && index <= last);
@@ -208,5 +218,6 @@ function createIncoming(
     number,
     missing: subtractRanges([all], held),
     grewMs: state.clock.nowMs(),
+    grownChunks: 0,
   };
 }

@@ -51,6 +51,8 @@ export interface PeerView {
   readonly gained: (range: ChangesetRange) => void;
   /** A run of this range follows nothing we hold. @returns whether to ask from further back */
   readonly walkBack: (range: ChangesetRange) => boolean;
+  /** Versions that we hold are asked for again, to find what their runs follow. */
+  readonly isWalkingBack: (key: AuthorStream) => boolean;
   /** Whether either of us has branches of this key's author. */
   readonly isForked: (key: AuthorStream) => boolean;
   readonly askedAbout: (key: AuthorStream) => void;
@@ -266,6 +268,7 @@ export function createPeerView(ours: DigestedVector): PeerView {
       compare(key);
       return true;
     },
+    isWalkingBack: (key) => again.has(key),
     isForked,
     recheck: () => {
       if (weLack > 0) return;

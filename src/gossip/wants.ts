@@ -206,7 +206,10 @@ export function createWants(options: WantsOptions): Wants {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
       if (backedOff(key, nowMs) || !filter(key)) continue;
-      const free = leases.free(key, withoutIncoming(key, view.missing(key)));
+      const missing = withoutIncoming(key, view.missing(key));
+      const free = leases.free(key, missing);
+      // Somebody else is bringing what the rest has to follow.
+      if (view.isWalkingBack(key) && free[0]?.first !== missing[0]?.first) continue;
       const room = Math.min(RANGES_PER_STREAM_MAX, WANT_RANGES_MAX - ranges.length);
       for (const range of free.slice(0, room)) ranges.push({ ...streamOf(key), ...range });
     }

@@ -83,8 +83,10 @@ export const INCOMING_MAX = 64;
 export const INCOMING_PER_AUTHOR_MAX = 2;
 /** What all of them may hold on disk together. */
 export const INCOMING_BYTES_MAX: number = 4 * PAYLOAD_BYTES_MAX;
-/** One that grew within this time does not give way to another. */
+/** One that grew by a share within this time does not give way to another. */
 export const INCOMING_STALLED_MS = 60_000;
+/** Shares of one: whole within an hour. Four of 64 MiB that got a chunk a minute would keep out all others. */
+export const INCOMING_SHARES = 60;
 /** Authors one replica keeps a log of. */
 export const AUTHORS_MAX = 65_536;
 /** Authors unknown here that one peer may claim to know of; the rest of its claim waits. */

@@ -176,9 +176,9 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     const convergeMs = await agree(alive, PEACE_MS);
     net.heal(LAN);
     await write(alive[random.below(alive.length)] as SimNode);
-    // Who hangs may claim it first, and holds it up for a lease (AE7).
-    const isPrompt = count <= FEW_PEERS && alive.length === nodes.length;
-    const freshMs = await agree(alive, isPrompt ? FRESH_MS : PEACE_MS);
+    // Who hangs is asked, too, and gives nothing until the lease runs out.
+    const isQuick = count <= FEW_PEERS && alive.length === nodes.length;
+    const freshMs = await agree(alive, isQuick ? FRESH_MS : PEACE_MS);
     await checkAlike(alive);
     await fleet.check(alive, evil?.voidRoots ?? new Set());
     // Who hangs or hears nothing says no hello; a real link is dead by then.

@@ -22,7 +22,7 @@ await mesh.close();`;
   const printed = execFileSync(process.execPath, [file], { encoding: "utf8", timeout: 60_000 });
   expect(printed).toContain("name: 'heron'");
   expect(printed).toMatch(/#join=[\w-]{80,}/);
-});
+}, 60_000);
 
 test("every npm command it names is a script, and it stays short", () => {
   const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as {

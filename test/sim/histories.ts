@@ -30,12 +30,12 @@ export function testHistories(part: number): void {
 /** Loose: restarts and cut links do work twice, and a fork is looked for in what is held (AE11). */
 export function checkCosts(report: SimReport): SimReport {
   const { runs, runsAgain, broadcasts, frames, virtualMs, peers, changesets, faults } = report;
+  // What these may cost others is bounded in `byzantine.test.ts`.
+  if (report.byzantine.length > 0) return report;
   const delivered = runs + broadcasts;
   const mayFork = faults.includes("copies") || faults.includes("backups");
-  const lookedFor = mayFork ? 4 * peers * changesets : 0;
+  const lookedFor = mayFork ? changesets : 0;
   expect(runsAgain, "changesets pulled again").toBeLessThanOrEqual(12 + delivered / 3 + lookedFor);
-  // What a Byzantine peer says and asks is counted in byzantine.test.ts.
-  if (report.byzantine.length > 0) return report;
   // Idle links compare digests: two frames a round, and a round every 2.5 s at most.
   const idleFrames = (peers * (peers - 1) * virtualMs) / 2_500;
   // Every link that comes or goes is told to the neighbours.

@@ -4,12 +4,20 @@ import { openReplicaDatabase } from "../../src/db/open-replica-database.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import type { VerifiedChangeset, VerifiedOutline } from "../../src/protocol/changeset.ts";
-import { CHUNK_BYTES, INCOMING_STALLED_MS } from "../../src/protocol/limits.ts";
+import { encodeHeader } from "../../src/protocol/changeset.ts";
+import { ZERO_HASH } from "../../src/protocol/ids.ts";
+import {
+  CHUNK_BYTES,
+  CHUNKS_MAX,
+  INCOMING_SHARES,
+  INCOMING_STALLED_MS,
+  PAYLOAD_BYTES_MAX,
+} from "../../src/protocol/limits.ts";
 import { decodeOutline, encodeOutline } from "../../src/protocol/outline.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
 import { createSigner, verifyOutline } from "../../src/signing/verified-changeset.ts";
 import { forge, payloadOf } from "../fixtures/forge.ts";
-import { ed25519, INVITE, MESH, secretOf } from "../fixtures/replicas.ts";
+import { ed25519, INVITE, MESH, openReplica, secretOf, signerOf } from "../fixtures/replicas.ts";
 import { queueOf } from "./large-changesets.ts";
 
 const payloadFilled = (fill: number) => new Uint8Array(CHUNK_BYTES + 1).fill(fill);
@@ -83,4 +91,50 @@ test("[L17] one that gave way is not logged, however close it was", async () => 
     expect([runs.length, next]).toEqual([1, null]);
   }
   await hub.close();
+});
+
+/** Of 64 MiB, every chunk of it the same. */
+async function largestBy(author: number, chunk: Uint8Array): Promise<VerifiedOutline> {
+  const signer = await signerOf(author);
+  const header = {
+    kind: "data" as const,
+    stream: "data" as const,
+    encoding: { type: "plain" as const },
+    site: signer.siteId,
+    version: 1,
+    publicKey: signer.publicKey,
+    payloadBytes: PAYLOAD_BYTES_MAX,
+    dependencies: [],
+  };
+  const hash = signer.chunkHash(chunk);
+  const chunkHashes = new Uint8Array(CHUNKS_MAX * hash.length);
+  for (let at = 0; at < chunkHashes.length; at += hash.length) chunkHashes.set(hash, at);
+  const headerBytes = encodeHeader(header);
+  return signer.signOutline({ header, headerBytes, previousHash: ZERO_HASH, chunkHashes }, MESH);
+}
+
+test("[L17] a chunk a minute holds no place, a sixtieth does", async () => {
+  let nowMs = 0;
+  const carol = await openReplica(3, { clock: { nowMs: () => nowMs, wallClockMs: () => 0 } });
+  const queue = queueOf(carol);
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  // 256 MiB: all that there is room for.
+  const giants = await Promise.all([1, 2, 3, 4].map((at) => largestBy(200 + at, chunk)));
+  await carol.appendOutlines(giants);
+  const honest = [
+    { type: "outline" as const, bytes: outlineOf(await forge(100, payloadFilled(1))) },
+  ];
+  expect(await queue.ingest(honest)).toEqual([[{ verdict: "later", code: "ERR_BUSY" }]]);
+  const share = Math.ceil(CHUNKS_MAX / INCOMING_SHARES);
+  for (const [at, { headerHash }] of giants.entries()) {
+    for (let index = 0; index < (at === 0 ? 1 : share); index++) {
+      nowMs += 1;
+      await queue.ingest([{ type: "chunk", headerHash, index, bytes: chunk }]);
+    }
+  }
+  nowMs = INCOMING_STALLED_MS;
+  expect(await queue.ingest(honest)).toEqual([[{ verdict: "incomplete" }]]);
+  const kept = carol.incoming().map(({ headerHash }) => headerHash);
+  expect(kept.slice(0, 3)).toEqual(giants.slice(1).map(({ headerHash }) => headerHash));
+  await carol.close();
 });
