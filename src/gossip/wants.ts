@@ -241,8 +241,9 @@ export function createWants(options: WantsOptions): Wants {
     const main = mainOf(key);
     const versions: number[] = [];
     for (const changeset of incoming.all()) {
-      const isElsewhere = backoffByKey.has(changeset.headerHash);
-      if (chainOf(changeset) === main && !isElsewhere) versions.push(changeset.version);
+      const { headerHash, version } = changeset;
+      if (chainOf(changeset) !== main || backoffByKey.has(headerHash)) continue;
+      if (view.claims(main, version)) versions.push(version);
     }
     return versions;
   }

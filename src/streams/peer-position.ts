@@ -121,8 +121,7 @@ function createPosition(keep: Keep): PeerPosition {
     let room = VECTOR_ENTRIES_PER_PEER_MAX - claimed().length;
     for (const [main, claim] of byMain(entries)) {
       const before = claims.get(main) ?? [];
-      // Logs grow: of two claims in the wrong order the larger one is the later.
-      if (versionsIn(claim) < versionsIn(before)) continue;
+      if (isOlder(claim, before)) continue;
       room -= claim.length - before.length;
       if (room < 0) return;
       claims.set(main, claim);
@@ -167,6 +166,15 @@ export function byMain(entries: readonly VectorEntry[]): Map<AuthorStream, Vecto
   }
   return groups;
 }
+
+/**
+ * Logs grow: of two claims in the wrong order the larger one is the later. Branches count first, for
+ * a new one may cost what was held beyond a gap.
+ */
+const isOlder = (claim: readonly VectorEntry[], before: readonly VectorEntry[]): boolean =>
+  claim.length === before.length
+    ? versionsIn(claim) < versionsIn(before)
+    : claim.length < before.length;
 
 const versionsIn = (entries: readonly VectorEntry[]): number =>
   entries.reduce((sum, entry) => sum + countVersions(heldRanges(entry)), 0);

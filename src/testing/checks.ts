@@ -78,12 +78,12 @@ const print = (rows: ReadonlyMap<string, unknown>): string =>
  * @param hasOneHistory whether this device's disk never went back in time nor was copied
  */
 export function checkLedger(
-  { id, site }: { readonly id: PeerId; readonly site: SiteId },
+  { id, sites }: { readonly id: PeerId; readonly sites: readonly SiteId[] },
   ledger: Ledger,
   log: readonly LoggedChangeset[],
   hasOneHistory: boolean,
 ): void {
-  const inLog = countBy(log.flatMap((entry) => (entry.site === site ? [entry.root] : [])));
+  const inLog = countBy(log.flatMap((entry) => (sites.includes(entry.site) ? [entry.root] : [])));
   const kept = ledger.acknowledged.filter(({ fate }) => fate === "kept");
   const promised = countBy(kept.map(({ root }) => root));
   for (const [root, times] of promised) {
@@ -105,11 +105,11 @@ export function checkLedger(
  * Authors that no device has are not looked at.
  */
 export function checkSigned(
-  devices: readonly { readonly site: SiteId; readonly ledger: Ledger }[],
+  devices: readonly { readonly sites: readonly SiteId[]; readonly ledger: Ledger }[],
   log: readonly LoggedChangeset[],
 ): void {
   for (const { site, root } of log) {
-    const authors = devices.filter((device) => device.site === site);
+    const authors = devices.filter(({ sites }) => sites.includes(site));
     if (authors.length === 0 || authors.some(({ ledger }) => ledger.signed.has(root))) continue;
     throw new Error(`forged: nobody signed transaction ${root} of ${site}`);
   }

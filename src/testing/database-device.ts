@@ -52,6 +52,8 @@ export interface DatabaseParts {
   readonly schema: () => Schema;
   /** Of the life it leads now; null before the first. */
   readonly replica: () => RunningReplica | null;
+  /** Of every key it ever had, the first one first. */
+  readonly sites: () => readonly SiteId[];
   /** As the app sees it; null before the first life. */
   readonly db: () => MeshDatabase | null;
 }
@@ -84,11 +86,18 @@ export async function createDatabaseDevice(
   let release = 0;
   let replica: RunningReplica | null = null;
   let db: MeshDatabase | null = null;
+  const sites = new Set<SiteId>([keys.siteId]);
   const secret = () => new Uint8Array(keys.secretKey);
   if (options.disk === "formatted") disk.restore(await emptyDatabase(options.identity, schemas[0]));
 
   async function open(life: Life, clock: Clock): Promise<SimReplica> {
-    const isNew = disk.copy().files.size === 0;
+    let isNew = disk.copy().files.size === 0;
+    /** The key is the only thing a replica draws. */
+    const nextSecret = () => {
+      const next = isNew ? secret : (options.newSecret ?? secret);
+      isNew = false;
+      return next();
+    };
     const signed: string[] = [];
     const context = { device: id, release };
     const opened = await openReplica({
@@ -100,12 +109,13 @@ export async function createDatabaseDevice(
         ledger.signed.add(root);
       }),
       clock,
-      // The key is the only thing a replica draws.
-      random: { ...random, bytes: isNew ? secret : (options.newSecret ?? secret) },
+      random: { ...random, bytes: nextSecret },
     });
     if (opened.mesh() === null) await opened.bindMesh(SIM_MESH, SIM_INVITE);
     const app = keepLedger(opened.db, ledger, signed, life);
     const site = () => opened.keys.siteId;
+    sites.add(site());
+    opened.onNewKey(() => sites.add(site()));
     replica = { ...opened, site, forks: async () => (await opened.report()).counts.forks };
     db = app;
     return {
@@ -132,6 +142,7 @@ export async function createDatabaseDevice(
       release: () => release,
       schema: () => schemas[release] ?? schemas[0],
       replica: () => replica,
+      sites: () => [...sites],
       db: () => db,
     },
   };

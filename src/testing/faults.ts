@@ -205,6 +205,16 @@ function startAgain(stage: Stage, node: SimNode, afterMs: number): void {
   });
 }
 
+/** It came back on the network with another key: as a keeper of connections does. */
+export function relink(stage: Stage, node: SimNode): void {
+  for (const [a, b] of stage.pairs) {
+    if (a !== node && b !== node) continue;
+    // A link made while it was joining is none.
+    stage.net.cut(a.device.id, b.device.id);
+    join(stage, a, b);
+  }
+}
+
 function rejoin(stage: Stage, node: SimNode): void {
   for (const [a, b] of stage.pairs) {
     if (a === node || b === node) {
@@ -338,14 +348,17 @@ function planBackup(stage: Stage): void {
  */
 async function forget(stage: Stage, rewound: SimNode, since: number): Promise<void> {
   const { nodes, cast, releases } = stage;
-  releases.mayFork(rewound.device.site);
+  const { ledger, sites } = rewound.device.database as DatabaseParts;
+  for (const site of sites()) releases.mayFork(site);
   const held = new Set<string>();
   for (const other of nodes) {
     const replica = other.isUp() ? (other.device.database?.replica() ?? null) : null;
     if (other === rewound || other === cast.hangs || replica === null) continue;
-    for (const { root } of await readLog(replica, rewound.device.site)) held.add(root);
+    for (const site of sites()) {
+      for (const { root } of await readLog(replica, site)) held.add(root);
+    }
   }
-  for (const entry of rewound.device.database?.ledger.acknowledged.slice(since) ?? []) {
+  for (const entry of ledger.acknowledged.slice(since)) {
     if (!held.has(entry.root)) entry.fate = "mayBeLost";
   }
 }

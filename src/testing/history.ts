@@ -18,6 +18,7 @@ import {
   liveApart,
   planFaults,
   planWrites,
+  relink,
   type Stage,
   write,
 } from "./faults.ts";
@@ -114,8 +115,18 @@ export async function createHistory(options: FleetOptions): Promise<History> {
   if (count < 2 || count > PEERS_MAX) throw new RangeError(`${count} peers`);
   const fleet = await options.createFleet(count, random);
   const releases = createReleaseWatch(world.fail);
-  const nodeOf = (device: SimDevice): SimNode =>
-    createSimNode({ device, world, net, random, mesh: fleet.mesh, onIngest: releases.see });
+  const nodeOf = (device: SimDevice): SimNode => {
+    const node: SimNode = createSimNode({
+      device,
+      world,
+      net,
+      random,
+      mesh: fleet.mesh,
+      onIngest: releases.see,
+      onRelinked: () => relink(linked, node),
+    });
+    return node;
+  };
   const originals = fleet.devices.map(nodeOf);
   const copy = fleet.copy !== null && faults.has("copies") ? nodeOf(fleet.copy) : null;
   const nodes = copy === null ? originals : [...originals, copy];
@@ -141,6 +152,9 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     isPeace: false,
   };
 
+  /** Who is to be linked now. */
+  let linked = stage;
+
   async function agree(alive: readonly SimNode[], withinMs: number): Promise<number> {
     const startMs = world.clock.nowMs();
     const isDone = convergence(alive);
@@ -157,7 +171,7 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     await world.runUntil(stage.untilMs, () => false);
     evil?.stop();
     if (faults.has("weeks")) await liveApart(stage);
-    await makePeace(stage);
+    linked = await makePeace(stage);
     const alive = nodes.filter((node) => !node.isHanging());
     const convergeMs = await agree(alive, PEACE_MS);
     net.heal(LAN);
@@ -173,15 +187,16 @@ export async function createHistory(options: FleetOptions): Promise<History> {
     );
     if (penalty !== undefined) throw new Error(`honest peer blamed: ${JSON.stringify(penalty)}`);
     const log = await readLog(storeOf(alive[0]));
-    const ledgers = nodes.flatMap(({ device: { site, database } }) =>
-      database === null ? [] : [{ site, ledger: database.ledger }],
+    const ledgers = nodes.flatMap(({ device: { database } }) =>
+      database === null ? [] : [{ sites: database.sites(), ledger: database.ledger }],
     );
     checkSigned(ledgers, log);
     for (const node of alive) {
       const { device } = node;
       const hasOneHistory = node !== stage.cast.rewound && !isCopied(stage.cast, node);
       if (device.database === null) continue;
-      checkLedger(device, device.database.ledger, log, hasOneHistory);
+      const { ledger, sites } = device.database;
+      checkLedger({ id: device.id, sites: sites() }, ledger, log, hasOneHistory);
     }
     return {
       seed: options.seed,
@@ -277,8 +292,8 @@ function topology(
   return pairs;
 }
 
-/** No more faults, everybody up, on the latest release, and linked. */
-async function makePeace(stage: Stage): Promise<void> {
+/** No more faults, everybody up, on the latest release, and linked. @returns who to whom */
+async function makePeace(stage: Stage): Promise<Stage> {
   const { nodes, world, net, random, lastRelease } = stage;
   stage.isPeace = true;
   net.faults({ lossPercent: 0, doublePercent: 0, delayMs: 20 });
@@ -302,10 +317,10 @@ async function makePeace(stage: Stage): Promise<void> {
   const alive = nodes.filter((node) => !node.isHanging());
   // Whatever links there are, stalled ones among them; those of a device that hangs stay.
   for (const a of alive) for (const b of alive) net.cut(a.device.id, b.device.id);
-  const faultless = { ...stage, faults: new Set<Fault>() };
-  for (const [a, b] of topology(alive, random)) {
-    join(faultless, a, b);
-  }
+  const pairs = topology(alive, random);
+  const faultless = { ...stage, pairs, faults: new Set<Fault>() };
+  for (const [a, b] of pairs) join(faultless, a, b);
+  return faultless;
 }
 
 /** Whether all know that all hold the same. Looks first at who did not last time. */

@@ -153,7 +153,7 @@ export function createSimNode(options: SimNodeOptions): SimNode {
     const opened = await world.busy(untilOver(now, device.open(now, clock)));
     if (opened === undefined || life !== now) return;
     replica = opened;
-    opened.onNewKey?.(() => void world.busy(untilOver(now, relink(now, opened))));
+    opened.onNewKey?.(() => void untilOver(now, relink(now, opened)).catch(world.fail));
     await link(now, opened);
   }
 

@@ -78,7 +78,15 @@ async function createDatabaseFleet(
   const schemas = [first, ...later] as const;
   const identities = drawIdentities(count, random);
   const create = (id: string, identity: number, disk: "formatted" | "blank") =>
-    createDatabaseDevice({ id, identity, disk, schemas, write: work, random });
+    createDatabaseDevice({
+      id,
+      identity,
+      disk,
+      schemas,
+      write: work,
+      random,
+      newSecret: () => random.bytes(32),
+    });
   const devices: SimDevice[] = [];
   for (const [i, identity] of identities.entries()) {
     devices.push(await create(`n${i}`, identity, random.below(12) === 0 ? "blank" : "formatted"));

@@ -108,7 +108,7 @@ test("the dead do nothing more", async () => {
 
 test("what was acknowledged and is gone, or rejected and is there, is noticed", async () => {
   const { siteId } = await identity(3);
-  const device = { id: "n0", site: siteId };
+  const device = { id: "n0", sites: [siteId] };
   const entry = { site: siteId, payload: new Uint8Array(0), bytes: 0 };
   const ledger = createLedger();
   ledger.acknowledged.push({ root: "a", fate: "kept" }, { root: "b", fate: "mayBeLost" });
@@ -125,7 +125,7 @@ test("what was acknowledged and is gone, or rejected and is there, is noticed", 
 
 test("what no device of its author signed is noticed", async () => {
   const [{ siteId: site }, { siteId: other }] = [await identity(3), await identity(4)];
-  const devices = [createLedger(), createLedger()].map((ledger) => ({ site, ledger }));
+  const devices = [createLedger(), createLedger()].map((ledger) => ({ sites: [site], ledger }));
   devices[1]?.ledger.signed.add("a");
   const entry = { payload: new Uint8Array(0), bytes: 0 };
   const log = [

@@ -159,3 +159,14 @@ test("[AE10] a link so slow that a lease lapses is still waited for while chunks
   machine.pass(10_000);
   expect(machine.take("offer")).toEqual([{ type: "offer", mode: "on" }]);
 });
+
+test("[AE19] two of an author on their way put off its later versions, not at a peer that has neither", () => {
+  const machine = createMachine();
+  const two = [2, 3].map((version) => incomingOf(1, version, 100 * CHUNK_BYTES));
+  tell(machine, ...two);
+  machine.connect("a", [entry(1, 9)]);
+  machine.connect("b", [{ ...entry(1, 0), beyond: [{ first: 7, last: 8 }] }]);
+  machine.pass(300);
+  expect(wantsOf(machine.sent("a")).versions).toEqual([range(1, 1, 1)]);
+  expect(wantsOf(machine.sent("b")).versions).toEqual([range(1, 7, 8)]);
+});
