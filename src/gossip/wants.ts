@@ -224,7 +224,9 @@ export function createWants(options: WantsOptions): Wants {
   ): readonly VersionRange[] {
     const versions = fetching(key);
     const [lowest] = ranges;
-    const isFull = versions.length >= INCOMING_PER_AUTHOR_MAX;
+    // Of an author with branches nothing is kept beyond a gap.
+    const room = view.isForked(key) ? 1 : INCOMING_PER_AUTHOR_MAX;
+    const isFull = versions.length >= room;
     let last = isFull ? Math.max(...versions) : Number.POSITIVE_INFINITY;
     if (crowded.has(key)) last = Math.min(last, (lowest?.first ?? 0) + CROWDED_VERSIONS - 1);
     const near = ranges
@@ -235,6 +237,10 @@ export function createWants(options: WantsOptions): Wants {
       rest = subtractRanges(rest, [{ first: version, last: version }]);
     return rest;
   }
+
+  /** What it follows is on its way here, or is asked for further back. */
+  const mayFollow = (key: AuthorStream, range: ChangesetRange): boolean =>
+    fetching(key).some((version) => version < range.first) || view.walkBack(range);
 
   /** Versions of which chunks are asked for of this peer. */
   function fetching(key: AuthorStream): readonly number[] {
@@ -316,7 +322,7 @@ export function createWants(options: WantsOptions): Wants {
         if (type === "run") crowded.delete(key);
         if (isNews || (type === "run" && !view.isForked(key))) backoffByKey.delete(key);
         else backOff(key, doneMs);
-      } else if (outcomes[0]?.code === "ERR_UNKNOWN_PREDECESSOR" && view.walkBack(range)) {
+      } else if (outcomes[0]?.code === "ERR_UNKNOWN_PREDECESSOR" && mayFollow(key, range)) {
         leases.release(holder);
         want.gained = true;
       } else if (type === "outline" && outcomes[0]?.code === "ERR_BUSY") {

@@ -8,6 +8,10 @@ import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { createSimNetwork, type SimNetwork } from "../../src/testing/sim-network.ts";
 import { createSimNode, type SimNode } from "../../src/testing/sim-node.ts";
 import { createWorld, type World } from "../../src/testing/world.ts";
+import { encodeRun } from "../../src/protocol/changeset-run.ts";
+import type { VerifiedChangeset } from "../../src/protocol/changeset.ts";
+import { SIM_MESH } from "../../src/testing/identities.ts";
+import { forge } from "../fixtures/forge.ts";
 import { ANIMALS, MESH } from "../fixtures/replicas.ts";
 import { createDatabaseDevice } from "../../src/testing/database-device.ts";
 
@@ -24,6 +28,8 @@ interface Room {
   readonly chunksFrom: (to: PeerId) => ReadonlyMap<PeerId, number>;
   /** Outlines that reached any device. */
   readonly outlines: () => number;
+  /** Of runs that reached any device. */
+  readonly runBytes: () => number;
   readonly close: () => Promise<void>;
 }
 
@@ -33,6 +39,7 @@ async function createRoom(seed: number, count: number, gossip: "on" | "off"): Pr
   const net = createSimNetwork(world, random, gossip);
   const received = new Map<PeerId, Map<PeerId, number>>();
   let outlines = 0;
+  let runBytes = 0;
   const counting: SimNetwork = {
     ...net,
     join: (id) => {
@@ -45,6 +52,7 @@ async function createRoom(seed: number, count: number, gossip: "on" | "off"): Pr
             frame: (from, bytes) => {
               const { type } = decodeMessage(bytes);
               if (type === "outline") outlines++;
+              if (type === "run") runBytes += bytes.length;
               if (type === "chunk") {
                 const counts = received.get(id) ?? new Map<PeerId, number>();
                 received.set(id, counts.set(from, (counts.get(from) ?? 0) + 1));
@@ -74,6 +82,7 @@ async function createRoom(seed: number, count: number, gossip: "on" | "off"): Pr
     nodes,
     chunksFrom: (to) => received.get(to) ?? new Map(),
     outlines: () => outlines,
+    runBytes: () => runBytes,
     close: async () => {
       for (const node of nodes) await node.kill();
     },
@@ -225,6 +234,50 @@ test.each([1, 2])(
       // 1.2 s on one link of the LAN, were there nothing to wait for.
       expect(world.clock.nowMs() - beganMs).toBeLessThan(10_000);
       expect(net.penalties).toEqual([]);
+    } finally {
+      await room.close();
+    }
+  },
+  60_000,
+);
+
+const bytesOf = (size: number, fill: number) => new Uint8Array(size).fill(fill);
+
+test.each([0, 1])(
+  "[AE19] what follows a large one on branch %i of a fork is fetched when it has come, and little of it twice",
+  async (which) => {
+    const room = await createRoom(10, 2, "off");
+    const { world, net, nodes } = room;
+    const put = async (changeset: VerifiedChangeset): Promise<VerifiedChangeset> => {
+      const { author, previousHash, header } = changeset;
+      const run = encodeRun({
+        stream: header.stream,
+        author,
+        previousHash,
+        changesets: [changeset],
+      });
+      const [outcomes] = await world.busy(
+        replicaOf(nodes[0]).ingest([{ type: "run", bytes: run }]),
+      );
+      expect(["void", "parked", "held"]).toContain(outcomes?.[0]?.verdict);
+      return changeset;
+    };
+    try {
+      const first = { mesh: SIM_MESH };
+      const branches = [
+        await put(await forge(1_000, bytesOf(100, 1), first)),
+        await put(await forge(1_000, bytesOf(100, 2), first)),
+      ].sort((a, b) => (a.headerHash < b.headerHash ? -1 : 1));
+      let last = branches[which] as VerifiedChangeset;
+      for (let version = 2; version <= 101; version++) {
+        const payload = bytesOf(version === 51 ? CHUNKS * CHUNK_BYTES : 5_000, version);
+        const after = { mesh: SIM_MESH, version, previousHash: last.headerHash };
+        last = await put(await forge(1_000, payload, after));
+      }
+      net.connect("n0", "n1", SLOW);
+      await agree(room);
+      expect(sum(room.chunksFrom("n1"))).toBe(CHUNKS);
+      expect(room.runBytes()).toBeLessThan(2 * 100 * 5_000);
     } finally {
       await room.close();
     }
