@@ -20,6 +20,9 @@ import { createMeshReport } from "./mesh-report.ts";
 import { peerIdOfPublicKey } from "./peer-identity.ts";
 import type { Replica } from "./replica.ts";
 
+/** After going online with a new key failed. */
+const RELINK_MS = 2_000;
+
 export interface MeshParts {
   readonly replica: Replica;
   readonly ed25519: Ed25519;
@@ -89,18 +92,25 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     await report.refresh();
   }
 
-  /** The peer id is made of the key: others meet this device anew. */
-  const stopKeys = replica.onNewKey(() => {
+  let relinking: ReturnType<typeof setTimeout> | undefined;
+
+  /** The peer id is made of the key: others meet this device anew. A hub's port may not be free yet. */
+  function relink(): void {
     inTurn(async () => {
       if (wanted === "online") await link.again();
       await report.refresh();
-    }).catch(() => undefined);
-  });
+    }).catch(() => {
+      if (closing === null) relinking = setTimeout(relink, RELINK_MS);
+    });
+  }
+
+  const stopKeys = replica.onNewKey(relink);
 
   async function close(): Promise<void> {
     stopKeys();
     closeStreams();
     await link.close();
+    clearTimeout(relinking);
     report.stop();
     await replica.close();
   }
