@@ -14,51 +14,25 @@
 
 import { fromHex } from "../protocol/ids.ts";
 import { hubName } from "./hub-name.ts";
+import { wrapMethod } from "./wrapped-method.ts";
 
 /** The part of `RTCPeerConnection` that is needed here. */
 export interface RemoteDescriber {
   setRemoteDescription: (description: RTCSessionDescriptionInit) => Promise<void>;
 }
 
-interface Installation {
-  readonly original: RemoteDescriber["setRemoteDescription"];
-  users: number;
-}
-
-const installations = new WeakMap<RemoteDescriber, Installation>();
-
-/**
- * `prototype`: `RTCPeerConnection.prototype`. @returns the undo; the original is back when every
- * caller has undone. Idempotent.
- */
-export function installHubCandidate(prototype: RemoteDescriber): () => void {
-  const installation = installations.get(prototype) ?? install(prototype);
-  installation.users++;
-  let isInstalled = true;
-  return () => {
-    if (!isInstalled) return;
-    isInstalled = false;
-    installation.users--;
-    if (installation.users > 0) return;
-    prototype.setRemoteDescription = installation.original;
-    installations.delete(prototype);
-  };
-}
-
-function install(prototype: RemoteDescriber): Installation {
-  const original = prototype.setRemoteDescription;
-  prototype.setRemoteDescription = function setRemoteDescription(
-    this: RemoteDescriber,
-    description: RTCSessionDescriptionInit,
-  ): Promise<void> {
-    const { type, sdp } = description;
-    if (type !== "answer" || sdp === undefined) return original.call(this, description);
-    return original.call(this, { type, sdp: withHubName(sdp) });
-  };
-  const installation = { original, users: 0 };
-  installations.set(prototype, installation);
-  return installation;
-}
+/** `prototype`: `RTCPeerConnection.prototype`. @returns the undo, see {@link wrapMethod} */
+export const installHubCandidate = (prototype: RemoteDescriber): (() => void) =>
+  wrapMethod(
+    prototype,
+    "setRemoteDescription",
+    (original) =>
+      function setRemoteDescription(this: RemoteDescriber, description) {
+        const { type, sdp } = description;
+        if (type !== "answer" || sdp === undefined) return original.call(this, description);
+        return original.call(this, { type, sdp: withHubName(sdp) });
+      },
+  );
 
 const FINGERPRINT = /^a=fingerprint:sha-256 ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})\r?$/im;
 const CANDIDATE = /^a=candidate:\d+ 1 udp \d+ \S+ (\d+) typ host\r?\n/im;

@@ -11,50 +11,24 @@
  * @module
  */
 
+import { wrapMethod } from "./wrapped-method.ts";
+
 export interface DataChannelMaker {
   createDataChannel: (label: string, options?: RTCDataChannelInit) => RTCDataChannel;
 }
 
-interface Installation {
-  readonly original: DataChannelMaker["createDataChannel"];
-  users: number;
-}
-
-const installations = new WeakMap<DataChannelMaker, Installation>();
-
-/**
- * `prototype`: `RTCPeerConnection.prototype`. @returns the undo; the original is back when every
- * caller has undone. Idempotent.
- */
-export function installWebrtcInitRace(prototype: DataChannelMaker): () => void {
-  const installation = installations.get(prototype) ?? install(prototype);
-  installation.users++;
-  let isInstalled = true;
-  return () => {
-    if (!isInstalled) return;
-    isInstalled = false;
-    installation.users--;
-    if (installation.users > 0) return;
-    prototype.createDataChannel = installation.original;
-    installations.delete(prototype);
-  };
-}
-
-function install(prototype: DataChannelMaker): Installation {
-  const original = prototype.createDataChannel;
-  prototype.createDataChannel = function createDataChannel(
-    this: DataChannelMaker,
-    label: string,
-    options?: RTCDataChannelInit,
-  ): RTCDataChannel {
-    const channel = original.call(this, label, options);
-    if (label === "init") tellLateListeners(channel);
-    return channel;
-  };
-  const installation = { original, users: 0 };
-  installations.set(prototype, installation);
-  return installation;
-}
+/** `prototype`: `RTCPeerConnection.prototype`. @returns the undo, see {@link wrapMethod} */
+export const installWebrtcInitRace = (prototype: DataChannelMaker): (() => void) =>
+  wrapMethod(
+    prototype,
+    "createDataChannel",
+    (original) =>
+      function createDataChannel(this: DataChannelMaker, label, options) {
+        const channel = original.call(this, label, options);
+        if (label === "init") tellLateListeners(channel);
+        return channel;
+      },
+  );
 
 function tellLateListeners(channel: RTCDataChannel): void {
   const listen = channel.addEventListener.bind(channel);

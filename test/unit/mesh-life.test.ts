@@ -2,6 +2,11 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { openHubMesh, openMesh } from "../../src/node/open-mesh-node.ts";
 import type { Mesh, OpenMeshOptions } from "../../src/node/api.ts";
+import { openMeshOver } from "../../src/node/mesh.ts";
+import { openReplica } from "../../src/node/replica.ts";
+import { systemClock, systemRandom } from "../../src/node/system-seams.ts";
+import { createMemoryStorage } from "../../src/db/storage-memory.ts";
+import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
 import {
   decodeInvite,
@@ -9,6 +14,7 @@ import {
   inviteLink,
   parseInviteLink,
 } from "../../src/protocol/genesis.ts";
+import { ed25519 } from "../fixtures/replicas.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
 
 const schema = {
@@ -176,4 +182,41 @@ test("a link with a damaged byte joins nothing, or the same mesh, and the databa
   }
   expect(joined).toBeGreaterThan(0);
   expect(parseInviteLink(await alone.invite()).hubs.length).toBeGreaterThan(0);
+});
+
+test("[L13] a device whose new key finds no network at first tries again", async () => {
+  const replica = await openReplica({
+    storage: createMemoryStorage(),
+    wasm: await compileSqliteInNode(),
+    schema,
+    ed25519,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  let failures = 0;
+  const listeners: (() => void)[] = [];
+  const failing = new Proxy(replica, {
+    get: (target, name) => {
+      if (name === "keys" && failures > 0) {
+        failures--;
+        throw new Error("the port is taken");
+      }
+      if (name !== "onNewKey") return Reflect.get(target, name) as unknown;
+      return (listener: () => void) => {
+        listeners.push(listener);
+        return () => undefined;
+      };
+    },
+  });
+  const parts = { ed25519, clock: systemClock, random: systemRandom, hub: null };
+  const options = { name: "life", schema, storage: "memory" } as const;
+  const mesh = await openMeshOver({ ...parts, replica: failing }, options);
+  opened.push(mesh);
+  await mesh.invite();
+  expect(mesh.status().online).toBe(true);
+  failures = 1;
+  for (const tell of listeners) tell();
+  await expect.poll(() => mesh.status().online).toBe(false);
+  expect(failures).toBe(0);
+  await expect.poll(() => mesh.status().online, { timeout: 10_000 }).toBe(true);
 });
