@@ -363,6 +363,8 @@ test("an answer that is forged, and one that begins and never ends", async () =>
   const outline = outlineOf(large);
   other.say({ type: "outline", want: await asked(other), outline: damagedAt(outline, -1) });
   await eventually(() => expect(forged()).toBe(2));
+  // Else it is asked for the chunks as well, and holds them leased.
+  await stalling.stop();
   const honest = await hostile();
   const again = await greeted(honest);
   again.say({ type: "vector", part: "first", entries: [entry(large.header.site, 1)] });
