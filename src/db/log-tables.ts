@@ -39,7 +39,9 @@ export type MetaKey =
   /** The keys this file had before (`src/db/new-key.ts`). */
   | "formerKeys"
   /** What the peer of that name is known to hold (`src/streams/peer-position.ts`). */
-  | `peer ${string}`;
+  | `peer ${string}`
+  /** Of the last call that wrote for a tab, by its slot (`src/db/receipts.ts`). */
+  | `receipt ${string}`;
 
 /** Author 1 is this replica, as long as it keeps its first key and its main chain. */
 export const OWN_AUTHOR = 1;

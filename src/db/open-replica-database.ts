@@ -23,6 +23,7 @@ import { readHash, readPayloadNumber, readRun } from "./log.ts";
 import { createMutex } from "./mutex.ts";
 import { isCopied, takeNewKey } from "./new-key.ts";
 import { rebuildTables } from "./rebuild.ts";
+import { dropReceipts, hasStaleReceipts, readResult } from "./receipts.ts";
 import type {
   DatabaseChange,
   ReplicaDatabase,
@@ -308,6 +309,14 @@ function createReplicaDatabase(
     peerPosition: (name) => read((engine) => readMeta(engine, `peer ${name}`) as Uint8Array | null),
     keepPeerPosition: (name, position) =>
       mutex.run(() => file.transact((engine) => writeMeta(engine, `peer ${name}`, position))),
+    keptResult: (receipt) => read((engine) => readResult(engine, receipt)),
+    dropReceipts: (isOpen) =>
+      mutex.run(async () => {
+        await file.recover();
+        if (hasStaleReceipts(file.engine(), isOpen)) {
+          await file.transact((engine) => dropReceipts(engine, isOpen));
+        }
+      }),
     counts: () => logCounts(state),
     authors: () => logAuthors(state),
     events: (eventsOptions = {}) =>

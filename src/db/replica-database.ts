@@ -26,7 +26,8 @@ import type { ForkProof } from "./forks.ts";
 import type { ArrivedChunk } from "./incoming.ts";
 import type { FormerKey } from "./replica-state.ts";
 import type { Schema } from "./schema.ts";
-import type { MeshDatabase } from "./sql-runner.ts";
+import type { KeptResult, Receipt } from "./receipts.ts";
+import type { ReceiptedDatabase } from "./sql-runner.ts";
 import type { Storage } from "./storage.ts";
 
 export { openReplicaDatabase } from "./open-replica-database.ts";
@@ -95,7 +96,7 @@ export interface LogAuthor {
   readonly lastWroteMs: number | null;
 }
 
-export interface ReplicaDatabase extends MeshDatabase {
+export interface ReplicaDatabase extends ReceiptedDatabase {
   /** Of the key in use: another one after {@link ReplicaDatabase.onNewKey}. */
   readonly signer: Signer;
   /**
@@ -158,6 +159,10 @@ export interface ReplicaDatabase extends MeshDatabase {
   readonly peerPosition: (name: string) => Promise<Uint8Array | null>;
   /** As {@link StreamStore.keepPeerPosition}. */
   readonly keepPeerPosition: (name: string, position: Uint8Array) => Promise<void>;
+  /** Of a call that carried it: undefined when nothing of it was written. */
+  readonly keptResult: (receipt: Receipt) => Promise<KeptResult | undefined>;
+  /** Forgets those of tabs that are no more. */
+  readonly dropReceipts: (isOpen: (tab: string) => boolean) => Promise<void>;
   readonly counts: () => LogCounts;
   readonly authors: () => readonly LogAuthor[];
   readonly events: (options?: EventsOptions) => AsyncIterableIterator<ChangeEvent>;

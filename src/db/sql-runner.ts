@@ -5,6 +5,7 @@
  */
 
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
+import type { Receipt } from "./receipts.ts";
 
 export interface QueryOptions {
   readonly signal?: AbortSignal;
@@ -58,4 +59,32 @@ export interface MeshDatabase extends SqlRunner {
     listener: (result: { readonly rows: Row[] }) => void,
     options?: WatchOptions,
   ) => () => void;
+}
+
+/** Of calls made for another tab: what they wrote is to be found under the receipt. */
+export interface Receipted {
+  readonly receipt?: Receipt;
+}
+
+/** The same calls; whoever leaves the receipt out pays nothing for it. */
+export interface ReceiptedDatabase extends MeshDatabase {
+  readonly exec: (
+    sql: string,
+    params?: readonly SqlValue[],
+    options?: QueryOptions & Receipted,
+  ) => Promise<number>;
+  readonly query: <Row extends SqlRow = SqlRow>(
+    sql: string,
+    params?: readonly SqlValue[],
+    options?: QueryOptions & Receipted,
+  ) => Promise<Row[]>;
+  readonly execMany: (
+    sql: string,
+    paramRows: readonly (readonly SqlValue[])[],
+    options?: QueryOptions & Receipted,
+  ) => Promise<number>;
+  readonly transaction: <T>(
+    run: (tx: SqlRunner) => Promise<T>,
+    options?: TransactionOptions & Receipted,
+  ) => Promise<T>;
 }

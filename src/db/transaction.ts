@@ -13,7 +13,14 @@ import { MeshError } from "../protocol/errors.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
 import type { Engine, GatedStatement } from "./engine.ts";
 import type { Mutex } from "./mutex.ts";
-import type { QueryOptions, SqlRunner, TransactionOptions } from "./sql-runner.ts";
+import { type KeptResult, keepResult } from "./receipts.ts";
+import type {
+  QueryOptions,
+  Receipted,
+  ReceiptedDatabase,
+  SqlRunner,
+  TransactionOptions,
+} from "./sql-runner.ts";
 
 const TIMEOUT_MS = 10_000;
 /** Timers take a longer delay for none at all; 24 days are as good as no limit. */
@@ -34,12 +41,7 @@ export interface TransactionHost {
   readonly commit: <T>(work: (engine: Engine, written: Set<string>) => Promise<T>) => Promise<T>;
 }
 
-export interface AppTransactions extends SqlRunner {
-  readonly transaction: <T>(
-    run: (tx: SqlRunner) => Promise<T>,
-    options?: TransactionOptions,
-  ) => Promise<T>;
-}
+export type AppTransactions = Omit<ReceiptedDatabase, "watch">;
 
 export function createTransactions(host: TransactionHost): AppTransactions {
   const inside = createNesting();
@@ -51,9 +53,9 @@ export function createTransactions(host: TransactionHost): AppTransactions {
     return host.mutex.run(task, signal);
   };
   /** One statement: read without a transaction, written in one of its own. */
-  const single = <T>(
+  const single = <T extends KeptResult>(
     sql: string,
-    options: QueryOptions | undefined,
+    options: (QueryOptions & Receipted) | undefined,
     run: (runner: Runner) => T,
   ): Promise<T> =>
     turn(options?.signal, async () => {
@@ -67,9 +69,13 @@ export function createTransactions(host: TransactionHost): AppTransactions {
           await host.recover();
         }
       }
-      return host.commit(async (current, written) =>
-        limit.during(current, () => run(createRunner(current, written, limit.check))),
-      );
+      return host.commit(async (current, written) => {
+        const result = limit.during(current, () =>
+          run(createRunner(current, written, limit.check)),
+        );
+        if (options?.receipt !== undefined) keepResult(current, options.receipt, result);
+        return result;
+      });
     });
 
   return {
@@ -77,15 +83,17 @@ export function createTransactions(host: TransactionHost): AppTransactions {
     query: <Row extends SqlRow>(
       sql: string,
       params: readonly SqlValue[] = [],
-      options?: QueryOptions,
+      options?: QueryOptions & Receipted,
     ) => single(sql, options, (runner) => runner.query(sql, params) as Row[]),
     execMany: (sql, paramRows, options) =>
       single(sql, options, (runner) => runner.execMany(sql, paramRows)),
     transaction: (run, options) =>
       turn(options?.signal, () =>
-        host.commit((engine, written) =>
-          runTransaction(host, inside, engine, written, run, options ?? {}),
-        ),
+        host.commit(async (engine, written) => {
+          const value = await runTransaction(host, inside, engine, written, run, options ?? {});
+          if (options?.receipt !== undefined) keepResult(engine, options.receipt, null);
+          return value;
+        }),
       ),
   };
 }

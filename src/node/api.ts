@@ -88,6 +88,8 @@ export interface MeshStatus {
     readonly kind: "opfs" | "indexeddb" | "memory" | "directory";
     readonly durable: boolean;
   };
+  /** Of this browser tab; "alone" in Node and where tabs cannot share. */
+  readonly tab: { readonly role: "alone" | "leader" | "follower" };
   /** Equal digests mean equal logs. */
   readonly digest: string;
   readonly peers: readonly PeerStatus[];

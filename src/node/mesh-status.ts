@@ -53,6 +53,7 @@ export function meshStatus(sources: StatusSources): MeshStatus {
     meshId: sources.meshId,
     online,
     storage: sources.storage,
+    tab: { role: "alone" },
     digest: replication.digest,
     peers,
     authors,

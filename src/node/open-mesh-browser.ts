@@ -1,36 +1,107 @@
 /**
  * `openMesh` in a browser window: the replica lives in a dedicated worker, so that SQL, hashing and
- * signatures never hold the page; libp2p stays here, since WebRTC does not exist in workers.
+ * signatures never hold the page; libp2p stays here, since WebRTC does not exist in workers. Where
+ * the browser has Web Locks the tabs of an origin share both: see `shared-mesh.ts`.
  *
  * @module
  */
 
 import { MeshError } from "../protocol/errors.ts";
+import { toHex } from "../protocol/ids.ts";
 import type { Mesh, OpenMeshOptions } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
 import { checkOptions, openMeshOver } from "./mesh.ts";
-import { openReplicaInWorker } from "./replica-client.ts";
+import { openReplicaInWorker, type RemoteReplica } from "./replica-client.ts";
+import type { ReplicaRequest, WorkerDoor } from "./replica-host.ts";
+import { createSeats } from "./seats.ts";
+import { createSharedMesh } from "./shared-mesh.ts";
 import { systemClock, systemRandom } from "./system-seams.ts";
+import { createLeadership } from "./tab-leadership.ts";
+import { webLocks } from "./tab-locks.ts";
+import { meetingName } from "./tab-messages.ts";
+import { leaderSeat, type LeaderSeat, openFollowerSeat } from "./tab-seats.ts";
 
 /**
- * Opens the database, makes a key for a new one, and connects.
+ * Opens the database, makes a key for a new one, and connects; or, in a further tab, goes through the
+ * one that did. Of the options of further tabs `join` and `schema` count, the others are those of the
+ * tab that leads.
  * @throws MeshError ERR_OPTION_INVALID, ERR_SCHEMA_INVALID, ERR_SCHEMA_NEWER,
  * ERR_STORAGE_LOCKED, ERR_STORAGE_UNAVAILABLE, ERR_INVITE_INVALID, ERR_MESH_DIFFERENT, ERR_DATABASE_CORRUPT
  */
 export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
   checkOptions(options);
-  const { name, schema = null, storage = "auto" } = options;
+  const { storage = "auto" } = options;
   if (typeof storage === "object") {
     throw new MeshError("ERR_OPTION_INVALID", "storage { directory } exists in Node only");
   }
-  const worker = new Worker(new URL("./replica-worker.js", import.meta.url), { type: "module" });
-  const replica = await openReplicaInWorker(worker, { name, schema, storage });
-  const parts = {
-    replica,
-    ed25519: await chooseEd25519(),
-    clock: systemClock,
-    random: systemRandom,
-    hub: null,
-  };
-  return openMeshOver(parts, options);
+  const locks = webLocks();
+  if (locks !== null && storage !== "memory") return openSharedMesh(locks, options, storage);
+  const door = locks === null ? null : { term: newId(), channel: null };
+  const remote = await openRemoteReplica(options, storage, door);
+  return openMeshOver(await partsOf(remote), options);
 }
+
+async function openSharedMesh(
+  locks: LockManager,
+  options: OpenMeshOptions,
+  storage: ReplicaRequest["storage"],
+): Promise<Mesh> {
+  const name = meetingName(options.name, storage === "indexeddb" ? storage : "default");
+  const tab = newId();
+  const seats = createSeats();
+  let joined = options.join === undefined;
+  const lead = async (term: string, online: boolean): Promise<LeaderSeat> => {
+    const remote = await openRemoteReplica(options, storage, { term, channel: name });
+    const { join = "", signal: _, ...kept } = options;
+    const mesh = await openMeshOver(await partsOf(remote), {
+      ...kept,
+      ...(joined ? {} : { join }),
+      network: online ? "on" : "off",
+    });
+    joined = true;
+    return leaderSeat(locks, term, remote, mesh);
+  };
+  const leadership = createLeadership({
+    locks,
+    name,
+    tab,
+    newTerm: newId,
+    schema: options.schema ?? null,
+    online: options.network !== "off",
+    seats,
+    lead,
+    follow: (term) => openFollowerSeat(term, tab),
+  });
+  const first = await leadership.open(options.signal);
+  try {
+    if (!joined && first.role === "follower")
+      await seats.reach(({ mesh }) => mesh.join(options.join ?? ""));
+    joined = true;
+    if (options.signal?.aborted === true) throw new MeshError("ERR_ABORTED", "the caller's signal");
+    return createSharedMesh(seats, leadership, tab, await seats.next());
+  } catch (error) {
+    await leadership.close();
+    throw error;
+  }
+}
+
+const newId = (): string => toHex(systemRandom.bytes(16));
+
+async function openRemoteReplica(
+  { name, schema }: OpenMeshOptions,
+  storage: ReplicaRequest["storage"],
+  door: WorkerDoor | null,
+): Promise<RemoteReplica> {
+  const worker = new Worker(new URL("./replica-worker.js", import.meta.url), { type: "module" });
+  return openReplicaInWorker(worker, { name, schema: schema ?? null, storage, door });
+}
+
+const partsOf = async ({
+  replica,
+}: RemoteReplica): Promise<Parameters<typeof openMeshOver>[0]> => ({
+  replica,
+  ed25519: await chooseEd25519(),
+  clock: systemClock,
+  random: systemRandom,
+  hub: null,
+});

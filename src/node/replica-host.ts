@@ -6,9 +6,10 @@
  * @module
  */
 
-import { proxy, type Remote } from "comlink";
+import { type ProxyMarked, type Remote, releaseProxy } from "comlink";
 import type { ChangeEvent } from "../db/change-events.ts";
 import type { MeshBinding } from "../db/replica-database.ts";
+import type { KeptResult, Receipt } from "../db/receipts.ts";
 import type { Schema } from "../db/schema.ts";
 import type { SqlRunner } from "../db/sql-runner.ts";
 import type { StorageKind } from "../db/storage.ts";
@@ -29,6 +30,16 @@ export interface ReplicaRequest {
   readonly name: string;
   readonly schema: Schema | null;
   readonly storage: "auto" | "opfs" | "indexeddb" | "memory";
+  /** Null where there are no locks. */
+  readonly door: WorkerDoor | null;
+}
+
+/** How others tell that the worker is alive, and how tabs reach it. */
+export interface WorkerDoor {
+  /** The lock of that name is held until the worker ends. */
+  readonly term: string;
+  /** The BroadcastChannel on which tabs meet; null: none is let in. */
+  readonly channel: string | null;
 }
 
 /** Whose replica it is; told again with every new key. */
@@ -37,7 +48,7 @@ export interface ReplicaIdentity {
   readonly ownSites: readonly SiteId[];
 }
 
-interface ReplicaOpened extends ReplicaIdentity {
+export interface ReplicaOpened extends ReplicaIdentity {
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
   readonly binding: MeshBinding | null;
 }
@@ -57,19 +68,32 @@ type Callback<Arguments extends readonly unknown[], Result = void> = (
 ) => Promise<Result>;
 
 export interface ReplicaHost {
-  readonly open: (request: ReplicaRequest) => Promise<ReplicaOpened>;
-  readonly exec: (call: CallId, sql: string, params: readonly SqlValue[]) => Promise<number>;
-  readonly query: (call: CallId, sql: string, params: readonly SqlValue[]) => Promise<SqlRow[]>;
+  readonly opened: () => ReplicaOpened;
+  readonly exec: (
+    call: CallId,
+    sql: string,
+    params: readonly SqlValue[],
+    receipt: Receipt | null,
+  ) => Promise<number>;
+  readonly query: (
+    call: CallId,
+    sql: string,
+    params: readonly SqlValue[],
+    receipt: Receipt | null,
+  ) => Promise<SqlRow[]>;
   readonly execMany: (
     call: CallId,
     sql: string,
     rows: readonly (readonly SqlValue[])[],
+    receipt: Receipt | null,
   ) => Promise<number>;
   readonly transaction: (
     call: CallId,
     run: Callback<[tx: Remote<TransactionHost>]>,
     timeoutMs: number | null,
+    receipt: Receipt | null,
   ) => Promise<void>;
+  readonly keptResult: (receipt: Receipt) => Promise<KeptResult | undefined>;
   readonly abort: (call: CallId) => void;
   readonly watch: (
     call: CallId,
@@ -99,27 +123,37 @@ export interface ReplicaHost {
   readonly report: () => Promise<ReplicaReport>;
   readonly stateHash: () => Promise<string>;
   readonly rebuild: () => Promise<void>;
-  readonly close: () => Promise<void>;
 }
 
-interface Follower {
+interface EventFollower {
   readonly events: AsyncIterableIterator<ChangeEvent>;
   readonly ending: AbortController;
 }
 
-/** `openReplica` chooses the storage; called once, by `open`. */
-export function createReplicaHost(
-  openReplica: (request: ReplicaRequest) => Promise<Replica>,
-): ReplicaHost {
-  let replica: Replica | null = null;
+/** What a worker opens for its own window. */
+export interface ReplicaOwnerHost extends ReplicaHost {
+  readonly open: (request: ReplicaRequest) => Promise<ReplicaOpened>;
+  readonly close: () => Promise<void>;
+}
+
+export interface ReplicaHostParts {
+  readonly replica: () => Replica;
+  /** Makes a callback of what would be copied: comlink's `proxy`, or a tab link's own. */
+  readonly carry: <T extends object>(value: T) => T & ProxyMarked;
+}
+
+/**
+ * For one who calls.
+ * @returns with `leave`: ends all that was begun for the caller, transactions too; the replica stays
+ */
+export function createReplicaHost({ replica, carry }: ReplicaHostParts): {
+  readonly host: ReplicaHost;
+  readonly leave: () => void;
+} {
   const aborts = new Map<CallId, AbortController>();
   const watches = new Map<CallId, () => void>();
-  const followers = new Map<CallId, Follower>();
-
-  const opened = (): Replica => {
-    if (replica === null) throw new RangeError("call open first");
-    return replica;
-  };
+  const eventFollowers = new Map<CallId, EventFollower>();
+  const subscriptions: (() => void)[] = [];
 
   async function abortable<T>(call: CallId, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController();
@@ -131,31 +165,52 @@ export function createReplicaHost(
     }
   }
 
-  return {
-    open: async (request) => {
-      replica = await openReplica(request);
-      const { storage, binding } = replica;
-      return { ...identityOf(replica), storage, binding: binding() };
+  async function eventsClose(call: CallId): Promise<void> {
+    const follower = eventFollowers.get(call);
+    eventFollowers.delete(call);
+    // `return` alone waits until the one at work has an event.
+    follower?.ending.abort();
+    await follower?.events.return?.();
+  }
+
+  const host: ReplicaHost = {
+    opened: () => {
+      const { storage, binding } = replica();
+      return { ...identityOf(replica()), storage, binding: binding() };
     },
-    exec: (call, sql, params) =>
-      abortable(call, (signal) => opened().db.exec(sql, params, { signal })),
-    query: (call, sql, params) =>
-      abortable(call, (signal) => opened().db.query(sql, params, { signal })),
-    execMany: (call, sql, rows) =>
-      abortable(call, (signal) => opened().db.execMany(sql, rows, { signal })),
-    transaction: (call, run, timeoutMs) =>
+    exec: (call, sql, params, receipt) =>
       abortable(call, (signal) =>
-        opened().db.transaction((tx) => run(transactionHost(tx)), {
-          signal,
-          ...(timeoutMs === null ? {} : { timeoutMs }),
-        }),
+        replica().db.exec(sql, params, { signal, ...receipted(receipt) }),
       ),
+    query: (call, sql, params, receipt) =>
+      abortable(call, (signal) =>
+        replica().db.query(sql, params, { signal, ...receipted(receipt) }),
+      ),
+    execMany: (call, sql, rows, receipt) =>
+      abortable(call, (signal) =>
+        replica().db.execMany(sql, rows, { signal, ...receipted(receipt) }),
+      ),
+    transaction: (call, run, timeoutMs, receipt) =>
+      abortable(call, (signal) =>
+        replica()
+          .db.transaction((tx) => run(transactionHost(tx, carry)), {
+            signal,
+            ...(timeoutMs === null ? {} : { timeoutMs }),
+            ...receipted(receipt),
+          })
+          .finally(() => release(run)),
+      ),
+    keptResult: (receipt) => replica().keptResult(receipt),
     abort: (call) => aborts.get(call)?.abort(),
     watch: (call, sql, params, listener, onError) => {
-      const stop = opened().db.watch(sql, params, ({ rows }) => void listener(rows), {
+      const stop = replica().db.watch(sql, params, ({ rows }) => void listener(rows), {
         onError: (error) => void onError(error.message, codeOf(error)),
       });
-      watches.set(call, stop);
+      watches.set(call, () => {
+        stop();
+        release(listener);
+        release(onError);
+      });
     },
     unwatch: (call) => {
       watches.get(call)?.();
@@ -164,44 +219,52 @@ export function createReplicaHost(
     eventsOpen: (call, since) => {
       const ending = new AbortController();
       const { signal } = ending;
-      followers.set(call, { ending, events: opened().events({ since, signal }) });
+      eventFollowers.set(call, { ending, events: replica().events({ since, signal }) });
     },
     eventsNext: async (call) =>
-      (await followers.get(call)?.events.next()) ?? { done: true, value: undefined },
-    eventsClose: async (call) => {
-      const follower = followers.get(call);
-      followers.delete(call);
-      // `return` alone waits until the one at work has an event.
-      follower?.ending.abort();
-      await follower?.events.return?.();
-    },
-    vector: () => opened().vector(),
-    ingest: (items) => opened().ingest(items),
-    read: (range, bytesMax, large) => opened().read(range, bytesMax, large),
-    readChunks: (request) => opened().readChunks(request),
-    incoming: () => opened().incoming(),
-    judge: (claims, also) => opened().judge(claims, also),
-    offer: (mode) => opened().offer(mode),
-    peerPosition: (name) => opened().peerPosition(name),
-    keepPeerPosition: (name, position) => opened().keepPeerPosition(name, position),
+      (await eventFollowers.get(call)?.events.next()) ?? { done: true, value: undefined },
+    eventsClose,
+    vector: () => replica().vector(),
+    ingest: (items) => replica().ingest(items),
+    read: (range, bytesMax, large) => replica().read(range, bytesMax, large),
+    readChunks: (request) => replica().readChunks(request),
+    incoming: () => replica().incoming(),
+    judge: (claims, also) => replica().judge(claims, also),
+    offer: (mode) => replica().offer(mode),
+    peerPosition: (name) => replica().peerPosition(name),
+    keepPeerPosition: (name, position) => replica().keepPeerPosition(name, position),
     subscribe: (listener, onNewKey) => {
-      opened().onChange(
-        ({ entries, broadcasts, incoming = [] }) =>
-          void listener({ entries, broadcasts, incoming }),
+      subscriptions.push(
+        replica().onChange(
+          ({ entries, broadcasts, incoming = [] }) =>
+            void listener({ entries, broadcasts, incoming }),
+        ),
+        replica().onNewKey(() => void onNewKey(identityOf(replica()))),
       );
-      opened().onNewKey(() => void onNewKey(identityOf(opened())));
     },
-    bindMesh: (id, invite) => opened().bindMesh(id, invite),
-    report: () => opened().report(),
-    stateHash: () => opened().stateHash(),
-    rebuild: () => opened().rebuild(),
-    close: async () => {
-      for (const stop of watches.values()) stop();
-      watches.clear();
-      await replica?.close();
+    bindMesh: (id, invite) => replica().bindMesh(id, invite),
+    report: () => replica().report(),
+    stateHash: () => replica().stateHash(),
+    rebuild: () => replica().rebuild(),
+  };
+
+  return {
+    host,
+    leave: () => {
+      for (const controller of aborts.values()) controller.abort();
+      for (const call of watches.keys()) host.unwatch(call);
+      for (const call of eventFollowers.keys()) void eventsClose(call);
+      for (const stop of subscriptions.splice(0)) stop();
     },
   };
 }
+
+const receipted = (receipt: Receipt | null): { readonly receipt?: Receipt } =>
+  receipt === null ? {} : { receipt };
+
+/** A callback's way back is closed with it, not only when memory is tidied up. */
+const release = (callback: unknown): void =>
+  (callback as { readonly [releaseProxy]?: () => void })[releaseProxy]?.();
 
 const identityOf = ({ keys, ownSites }: Replica): ReplicaIdentity => ({
   keys,
@@ -209,8 +272,11 @@ const identityOf = ({ keys, ownSites }: Replica): ReplicaIdentity => ({
 });
 
 /** Becomes a `Remote` on its way: comlink's types speak of the other side only. */
-const transactionHost = (tx: SqlRunner): Remote<TransactionHost> =>
-  proxy<TransactionHost>({
+const transactionHost = (
+  tx: SqlRunner,
+  carry: ReplicaHostParts["carry"],
+): Remote<TransactionHost> =>
+  carry<TransactionHost>({
     exec: (sql, params) => tx.exec(sql, params),
     query: (sql, params) => tx.query(sql, params),
     execMany: (sql, rows) => tx.execMany(sql, rows),
@@ -220,3 +286,4 @@ const codeOf = (error: Error): string | null => ("code" in error ? String(error.
 
 /** What the window holds. */
 export type RemoteReplicaHost = Remote<ReplicaHost>;
+export type RemoteReplicaOwnerHost = Remote<ReplicaOwnerHost>;

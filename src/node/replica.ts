@@ -15,7 +15,8 @@ import {
   type ReplicaDatabase,
 } from "../db/replica-database.ts";
 import type { Schema } from "../db/schema.ts";
-import type { MeshDatabase } from "../db/sql-runner.ts";
+import type { KeptResult, Receipt } from "../db/receipts.ts";
+import type { ReceiptedDatabase } from "../db/sql-runner.ts";
 import type { Storage, StorageKind } from "../db/storage.ts";
 import type { MeshId, SiteId } from "../protocol/ids.ts";
 import type { Clock, IncomingChangeset, Random, StreamStore } from "../seams.ts";
@@ -39,7 +40,9 @@ export interface Replica extends StreamStore {
   /** As {@link ReplicaDatabase.ownSites}. */
   readonly ownSites: () => readonly SiteId[];
   readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
-  readonly db: MeshDatabase;
+  readonly db: ReceiptedDatabase;
+  /** As {@link ReplicaDatabase.keptResult}. */
+  readonly keptResult: (receipt: Receipt) => Promise<KeptResult | undefined>;
   readonly binding: () => MeshBinding | null;
   /** See {@link ReplicaDatabase.bindMesh}. @throws ERR_MESH_DIFFERENT */
   readonly bindMesh: (id: MeshId, invite: Uint8Array) => Promise<void>;
@@ -48,6 +51,12 @@ export interface Replica extends StreamStore {
   readonly stateHash: () => Promise<string>;
   readonly rebuild: () => Promise<void>;
   readonly close: () => Promise<void>;
+}
+
+/** A replica in the place where its database is. */
+export interface LocalReplica extends Replica {
+  /** As {@link ReplicaDatabase.dropReceipts}. */
+  readonly dropReceipts: ReplicaDatabase["dropReceipts"];
 }
 
 export interface ReplicaOptions {
@@ -65,7 +74,7 @@ export interface ReplicaOptions {
  * Makes a key pair for a new file, and for one of which a copy wrote; else the file's own is used.
  * @throws what the database throws
  */
-export async function openReplica(options: ReplicaOptions): Promise<Replica> {
+export async function openReplica(options: ReplicaOptions): Promise<LocalReplica> {
   const { storage, wasm, schema, ed25519, clock, random } = options;
   const keysBySite = new Map<SiteId, KeyPair>();
   const database = await openReplicaDatabase({
@@ -87,7 +96,7 @@ function createReplica(
   keysBySite: ReadonlyMap<SiteId, KeyPair>,
   ed25519: Ed25519,
   { kind, durable }: Storage,
-): Replica {
+): LocalReplica {
   const queue = createIngestQueue({ database, ed25519 });
   const { exec, query, execMany, transaction, watch } = database;
   return {
@@ -100,6 +109,8 @@ function createReplica(
     ownSites: database.ownSites,
     storage: { kind, durable },
     db: { exec, query, execMany, transaction, watch },
+    keptResult: database.keptResult,
+    dropReceipts: database.dropReceipts,
     binding: database.mesh,
     mesh: () => database.mesh()?.id ?? null,
     bindMesh: database.bindMesh,

@@ -38,6 +38,8 @@ export const ERROR_REMEDIES = {
     "Keep transactions short; do not wait for people or networks inside one.",
   ERR_ABORTED: "The caller's AbortSignal fired.",
   ERR_CLOSED: "Open the mesh again.",
+  ERR_TAB_LOST:
+    "The tab that held the database ended; nothing of this transaction was written. Run it again.",
   ERR_STORAGE_LOCKED: "Close the other tab or process that has this database open.",
   ERR_STORAGE_FULL: "Free some space on this device, then try again.",
   ERR_STORAGE_LOST:

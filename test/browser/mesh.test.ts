@@ -314,8 +314,8 @@ test("events that nobody follows end with their signal; close ends the others", 
   expect(seen).toEqual(["ended", "ended"]);
 });
 
-test("one tab has a database, another is told so; closed, it opens again; later calls are refused", async () => {
-  const [one, other] = [await openPage(), await openPage()];
+test("on plain http one tab has a database, another is told so; closed, it opens again; later calls are refused", async () => {
+  const [one, other] = [await openPage(PLAIN_HTTP_HOST), await openPage(PLAIN_HTTP_HOST)];
   const name = newName();
   await one.evaluate((called) => globalThis.app.open({ name: called }).then(() => null), name);
   const open = (page: Page): Promise<unknown> =>
@@ -326,7 +326,13 @@ test("one tab has a database, another is told so; closed, it opens again; later 
     );
   expect(await open(other)).toBe("ERR_STORAGE_LOCKED");
   expect(await open(one)).toBe("ERR_STORAGE_LOCKED");
-  const late = await one.evaluate(async () => {
+  expect(await callsAfterClose(one)).toEqual(Array.from({ length: 7 }, () => "ERR_CLOSED"));
+  expect(await open(other)).toBe("opened");
+});
+
+/** Of the mesh that is open in that page: what each call ends in when it was closed. */
+const callsAfterClose = (page: Page): Promise<unknown[]> =>
+  page.evaluate(async () => {
     const { app } = globalThis;
     const mesh = app.opened();
     await Promise.all([mesh.close(), mesh.close()]);
@@ -340,30 +346,27 @@ test("one tab has a database, another is told so; closed, it opens again; later 
       app.outcome(mesh.rebuild()),
     ]);
   });
-  expect(late).toEqual(Array.from({ length: 7 }, () => "ERR_CLOSED"));
-  expect(await open(other)).toBe("opened");
-});
 
 test.each(["opfs", "indexeddb"] as const)(
-  "%s: of two openings at once one succeeds; an aborted one lets go",
+  "%s: of two openings at once one leads, the other follows; an aborted one lets go; later calls are refused",
   async (storage) => {
     const page = await openPage();
     const seen = await page.evaluate(
       async ([name, kind]) => {
         const { app } = globalThis;
-        const open = (signal?: AbortSignal): Promise<unknown> =>
-          app.outcome(
-            app
-              .open({ name, storage: kind, ...(signal === undefined ? {} : { signal }) })
-              .then(() => "opened"),
-          );
+        const open = (signal?: AbortSignal): ReturnType<typeof app.open> =>
+          app.open({ name, storage: kind, ...(signal === undefined ? {} : { signal }) });
         const both = await Promise.all([open(), open()]);
-        await app.opened().close();
-        return [...both.sort(), await open(AbortSignal.abort()), await open()];
+        const roles = both.map((mesh) => mesh.status().tab.role).sort();
+        const aborted = [await app.outcome(open(AbortSignal.abort()))];
+        await Promise.all(both.map((mesh) => mesh.close()));
+        aborted.push(await app.outcome(open(AbortSignal.abort())));
+        return [...roles, ...aborted, (await open()).status().tab.role];
       },
       [newName(), storage] as const,
     );
-    expect(seen).toEqual(["ERR_STORAGE_LOCKED", "opened", "ERR_ABORTED", "opened"]);
+    expect(seen).toEqual(["follower", "leader", "ERR_ABORTED", "ERR_ABORTED", "leader"]);
+    expect(await callsAfterClose(page)).toEqual(Array.from({ length: 7 }, () => "ERR_CLOSED"));
   },
 );
 

@@ -1,5 +1,5 @@
 /** The window's side of a replica in a worker, over a message channel. */
-import { expose } from "comlink";
+import { expose, proxy } from "comlink";
 import { expect, test } from "vitest";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
@@ -21,22 +21,22 @@ test("[L13] a new key taken in the worker is told to the window", async () => {
 
   const { port1, port2 } = new MessageChannel();
   const wasm = await compileSqliteInNode();
-  const host = createReplicaHost(({ schema }) =>
-    openReplicaOver({
-      storage: copied,
-      wasm,
-      schema,
-      ed25519,
-      clock: systemClock,
-      random: systemRandom,
-    }),
-  );
-  expose(host, port2);
+  const replica = await openReplicaOver({
+    storage: copied,
+    wasm,
+    schema: ANIMALS,
+    ed25519,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const { host } = createReplicaHost({ replica: () => replica, carry: proxy });
+  expose({ ...host, open: host.opened, close: replica.close }, port2);
   const worker = Object.assign(port1, { terminate: () => port1.close() });
-  const copy = await openReplicaInWorker(worker as unknown as Worker, {
+  const { replica: copy } = await openReplicaInWorker(worker as unknown as Worker, {
     name: "copy",
     schema: ANIMALS,
     storage: "memory",
+    door: null,
   });
   expect(copy.mesh()).toBe(MESH);
   const { siteId: former } = copy.keys;

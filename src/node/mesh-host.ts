@@ -1,0 +1,88 @@
+/**
+ * The leader's half of a mesh as other tabs have it: its window holds libp2p, so what concerns the
+ * network goes there. Carried by comlink over a tab link.
+ *
+ * @module
+ */
+
+import type { Remote } from "comlink";
+import type { Mesh, MeshStatus } from "./api.ts";
+import { createPendingCalls, settling, WorkerEndedError } from "./pending-calls.ts";
+import type { SeatMesh } from "./seats.ts";
+import { createStatusFeed } from "./status-feed.ts";
+import type { TabLink } from "./tab-link.ts";
+
+export interface MeshHost {
+  /** Answers with the status now; calls back with each later one. */
+  readonly subscribe: (listener: (status: MeshStatus) => Promise<void>) => Promise<MeshStatus>;
+  readonly invite: (options: Parameters<Mesh["invite"]>[0]) => Promise<Told<string>>;
+  readonly join: (link: string) => Promise<Told<void>>;
+  readonly online: (online: boolean) => Promise<Told<void>>;
+}
+
+/** With the status that the call led to: the caller's own is not behind it. */
+interface Told<T> {
+  readonly value: T;
+  readonly status: MeshStatus;
+}
+
+/** For one tab. @returns the stop function; the link stays open */
+export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
+  let stop: (() => void) | null = null;
+  const told = async <T>(call: Promise<T>): Promise<Told<T>> => ({
+    value: await call,
+    status: mesh.status(),
+  });
+  const host: MeshHost = {
+    subscribe: async (listener) => {
+      stop?.();
+      stop = mesh.onStatus((status) => void listener(status));
+      return mesh.status();
+    },
+    invite: (options) => told(mesh.invite(options)),
+    join: (text) => told(mesh.join(text)),
+    online: (online) => told(mesh.online(online)),
+  };
+  link.expose(host);
+  return () => stop?.();
+}
+
+export interface RemoteMesh extends SeatMesh {
+  /** Nobody answers any more. */
+  readonly end: () => void;
+}
+
+/** @param ended the leader is no more */
+export async function meshOverLink(link: TabLink, ended: Promise<void>): Promise<RemoteMesh> {
+  const remote: Remote<MeshHost> = link.wrap<MeshHost>();
+  const calls = createPendingCalls();
+  const end = (): void => calls.end(new WorkerEndedError("the tab that led ended"));
+  void ended.then(end);
+  const host = settling(remote, calls);
+  let status: MeshStatus | null = null;
+  const feed = createStatusFeed((): MeshStatus => {
+    if (status === null) throw new RangeError("no status yet");
+    return status;
+  });
+  const take = (told: MeshStatus): void => {
+    status = told;
+    feed.changed();
+  };
+  const takeFrom = async <T>(call: Promise<Told<T>>): Promise<T> => {
+    const told = await call;
+    take(told.status);
+    return told.value;
+  };
+  take(await host.subscribe(link.carry(async (told: MeshStatus) => take(told))));
+  return {
+    status: feed.now,
+    onStatus: feed.subscribe,
+    invite: (options) => takeFrom(host.invite(options)),
+    join: (text) => takeFrom(host.join(text)),
+    online: (online) => takeFrom(host.online(online)),
+    end: () => {
+      feed.stop();
+      end();
+    },
+  };
+}

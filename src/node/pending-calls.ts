@@ -1,0 +1,61 @@
+/**
+ * Calls to a worker that may end before it answers: then nobody would ever settle them.
+ *
+ * @module
+ */
+
+/** Where the answer would have come from ended; whether the call was done is not known. */
+export class WorkerEndedError extends Error {
+  override readonly name = "WorkerEndedError";
+}
+
+export interface PendingCalls {
+  /** What the call gives; or, when that is sooner, what `end` was told. */
+  readonly settle: <T>(call: () => PromiseLike<T>) => Promise<T>;
+  /** From now on calls are refused with this; those under way may still be answered. */
+  readonly refuse: (error: Error) => void;
+  /** Settles those under way too. Only the first refusal and the first end count. */
+  readonly end: (error: Error) => void;
+}
+
+export function createPendingCalls(): PendingCalls {
+  const pending = new Set<(error: Error) => void>();
+  let refusal: Error | null = null;
+  return {
+    settle: (call) =>
+      new Promise((resolve, reject) => {
+        if (refusal !== null) return reject(refusal);
+        pending.add(reject);
+        const done = (): boolean => pending.delete(reject);
+        call().then(
+          (value) => {
+            done();
+            resolve(value);
+          },
+          (error: unknown) => {
+            done();
+            reject(error);
+          },
+        );
+      }),
+    refuse: (error) => {
+      refusal ??= error;
+    },
+    end: (error) => {
+      refusal ??= error;
+      for (const reject of pending) reject(error);
+      pending.clear();
+    },
+  };
+}
+
+/** The same calls, each settled one way or the other. */
+export const settling = <Remote extends object>(remote: Remote, calls: PendingCalls): Remote =>
+  new Proxy(remote, {
+    get:
+      (target, name) =>
+      (...args: readonly unknown[]): Promise<unknown> =>
+        calls.settle(() =>
+          (Reflect.get(target, name) as (...all: readonly unknown[]) => Promise<unknown>)(...args),
+        ),
+  });

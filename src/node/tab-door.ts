@@ -1,0 +1,43 @@
+/**
+ * The worker's side of other tabs: each that attaches gets a replica host of its own over a link;
+ * when its tab ends, all that was begun for it ends at once, an open transaction too.
+ *
+ * @module
+ */
+
+import type { LocalReplica } from "./replica.ts";
+import { createReplicaHost } from "./replica-host.ts";
+import { databaseLinkName, type TabMessage } from "./tab-messages.ts";
+import { openTabLink } from "./tab-link.ts";
+import { tabLockName, webLocks, whenFree } from "./tab-locks.ts";
+
+const NEVER = new AbortController().signal;
+
+/** From now on, until the worker ends. */
+export function letTabsIn(replica: () => LocalReplica, channelName: string, term: string): void {
+  const locks = webLocks();
+  if (locks === null) return;
+  const channel = new BroadcastChannel(channelName);
+  channel.addEventListener("message", ({ data }: MessageEvent<TabMessage>) => {
+    if (data.type !== "attach" || data.term !== term) return;
+    const link = openTabLink(databaseLinkName(data.tab, term), "leader");
+    const { host, leave } = createReplicaHost({ replica, carry: link.carry });
+    link.expose(host);
+    void whenFree(locks, tabLockName(data.tab), NEVER)
+      .then(() => {
+        leave();
+        link.close();
+        return forgetClosedTabs(locks, replica());
+      })
+      // The database may be closing: those who open it next forget them.
+      .catch(() => undefined);
+    void forgetClosedTabs(locks, replica()).catch(() => undefined);
+  });
+}
+
+/** Also of those that ended with a leader before this one. */
+async function forgetClosedTabs(locks: LockManager, replica: LocalReplica): Promise<void> {
+  const { held = [] } = await locks.query();
+  const names = new Set(held.map(({ name }) => name));
+  await replica.dropReceipts((tab) => names.has(tabLockName(tab)));
+}

@@ -1,0 +1,245 @@
+/** Several tabs of one origin share one database and one place in the mesh, whichever of them ends. */
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { openHubMesh } from "../../src/node/open-mesh-node.ts";
+import { systemRandom } from "../../src/node/system-seams.ts";
+import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
+import {
+  type Chromium,
+  LOOPBACK,
+  openChromium,
+  openSite,
+  type Site,
+} from "../fixtures/chromium.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+let site: Site;
+let chromium: Chromium;
+let pages: Page[] = [];
+
+beforeAll(async () => {
+  site = await openSite(join(import.meta.dirname, "mesh"));
+  chromium = await openChromium();
+}, 60_000);
+
+afterEach(async () => {
+  await Promise.all(pages.map((page) => page.close()));
+  pages = [];
+});
+afterAll(async () => {
+  await chromium?.close();
+  await site?.close();
+}, 60_000);
+
+const openPage = async (): Promise<Page> => {
+  const page = await chromium.context.newPage();
+  pages.push(page);
+  await page.goto(`http://${LOOPBACK}:${site.port}/`);
+  await page.waitForFunction(() => "app" in globalThis);
+  return page;
+};
+
+let names = 0;
+const newName = (): string => `tabs${++names}`;
+
+/** One after another: the first leads. */
+async function openTabs(count: number, name: string): Promise<Page[]> {
+  const tabs: Page[] = [];
+  for (let i = 0; i < count; i++) {
+    const page = await openPage();
+    await page.evaluate((called) => globalThis.app.open({ name: called }).then(() => null), name);
+    tabs.push(page);
+  }
+  return tabs;
+}
+
+const roleOf = (page: Page): Promise<string> =>
+  page.evaluate(() => globalThis.app.opened().status().tab.role);
+
+const idsIn = (page: Page): Promise<unknown[]> =>
+  page.evaluate(async () =>
+    (await globalThis.app.opened().db.query("SELECT id FROM animal ORDER BY id")).map(
+      ({ id }) => id,
+    ),
+  );
+
+/** The process of the page dies, as if killed. */
+async function kill(page: Page): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  const crashed = page.waitForEvent("crash");
+  // Nobody is left to answer.
+  session.send("Page.crash").catch(() => undefined);
+  await crashed;
+}
+
+/** Writes on and on, each row once; the page keeps what it was told of each. */
+const startWriting = (page: Page, tag: string): Promise<void> =>
+  page.evaluate((called) => {
+    const { app } = globalThis;
+    const { db } = app.opened();
+    const writes = { going: true, told: [] as [string, unknown][], longestMs: 0 };
+    const write = async (id: string, kind: number): Promise<unknown> => {
+      const insert = "INSERT INTO animal (id) VALUES (?)";
+      if (kind === 0) return db.exec(insert, [id]);
+      if (kind === 1) return (await db.query(`${insert} RETURNING id`, [id])).length;
+      if (kind === 2) return db.execMany(insert, [[id]]);
+      return db.transaction(async (tx) => {
+        await tx.query("SELECT count(*) FROM animal");
+        return tx.exec(insert, [id]);
+      });
+    };
+    const loop = async (lane: number): Promise<void> => {
+      for (let i = 0; writes.going; i++) {
+        const id = `${called} ${lane} ${i}`;
+        const sinceMs = performance.now();
+        writes.told.push([id, await app.outcome(write(id, lane))]);
+        writes.longestMs = Math.max(writes.longestMs, performance.now() - sinceMs);
+      }
+    };
+    Object.assign(globalThis, { writes, written: Promise.all([0, 1, 2, 3].map(loop)) });
+  }, tag);
+
+interface Written {
+  readonly told: readonly (readonly [string, unknown])[];
+  readonly longestMs: number;
+}
+
+const stopWriting = (page: Page): Promise<Written> =>
+  page.evaluate(async () => {
+    const { writes, written } = globalThis as unknown as {
+      readonly writes: Written & { going: boolean };
+      readonly written: Promise<unknown>;
+    };
+    writes.going = false;
+    await written;
+    return { told: writes.told, longestMs: writes.longestMs };
+  });
+
+const POLL = { timeout: 20_000 };
+
+const toldCount = (page: Page): Promise<number> =>
+  page.evaluate(() => (globalThis as unknown as { writes: Written }).writes.told.length);
+
+test("tabs share rows, live queries and events both ways, and are one peer of the mesh", async () => {
+  const hub = await openHubMesh(
+    { name: "hub", storage: "memory" },
+    {
+      meshName: "test",
+      listen: [`/ip4/${LOOPBACK}/udp/0/webrtc-direct`],
+      certificate: await createWebrtcCertificate(systemRandom.bytes(8), Date.now()),
+    },
+  );
+  try {
+    const [leader, follower, third] = (await openTabs(3, newName())) as [Page, Page, Page];
+    for (const page of [leader, follower, third]) {
+      await page.evaluate(() => {
+        const { db, events } = globalThis.app.opened();
+        const seen = { rows: [] as unknown[], events: [] as number[] };
+        Object.assign(globalThis, { seen });
+        db.watch("SELECT id FROM animal ORDER BY id", [], ({ rows }) => {
+          seen.rows = rows.map(({ id }) => id);
+        });
+        void (async () => {
+          for await (const { checkpoint } of events()) seen.events.push(checkpoint);
+        })();
+      });
+    }
+    await third.evaluate((link) => globalThis.app.opened().join(link), await hub.invite());
+    await follower.evaluate(() =>
+      globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('of the follower')"),
+    );
+    await leader.evaluate(() =>
+      globalThis.app.opened().db.transaction(async (tx) => {
+        await tx.exec("INSERT INTO animal (id) VALUES ('of the leader')");
+      }),
+    );
+    for (const page of [leader, follower, third]) {
+      await expect
+        .poll(() => page.evaluate(() => (globalThis as unknown as { seen: unknown }).seen), {
+          timeout: 10_000,
+        })
+        .toEqual({ rows: ["of the follower", "of the leader"], events: [1, 2] });
+    }
+    await expect
+      .poll(() => hub.status().peers.map(({ link, sameDigest }) => ({ link, sameDigest })), {
+        timeout: 20_000,
+      })
+      .toEqual([{ link: "webrtc-direct", sameDigest: true }]);
+    const seen = await Promise.all(
+      [leader, follower, third].map((page) =>
+        page.evaluate(() => {
+          const { peerId, siteId, status } = globalThis.app.opened();
+          const { tab, meshId, online, peers } = status();
+          return { peerId, siteId, role: tab.role, meshId, online, peers: peers.length };
+        }),
+      ),
+    );
+    const [peer] = hub.status().peers;
+    const siteId = seen[0]?.siteId;
+    const same = {
+      peerId: peer?.peerId,
+      siteId,
+      meshId: hub.status().meshId,
+      online: true,
+      peers: 1,
+    };
+    expect(seen).toEqual([
+      { ...same, role: "leader" },
+      { ...same, role: "follower" },
+      { ...same, role: "follower" },
+    ]);
+  } finally {
+    await hub.close();
+  }
+});
+
+test.each(["closed", "killed"] as const)(
+  "the leader is %s while others write: every write is there once, or its error says that it is not",
+  async (how) => {
+    const name = newName();
+    const [leader, ...followers] = (await openTabs(3, name)) as [Page, Page, Page];
+    for (const [at, page] of followers.entries()) {
+      await page.evaluate(() => {
+        const { events } = globalThis.app.opened();
+        const checkpoints: number[] = [];
+        Object.assign(globalThis, { checkpoints });
+        void (async () => {
+          for await (const { checkpoint } of events()) checkpoints.push(checkpoint);
+        })();
+      });
+      await startWriting(page, `tab ${at}`);
+    }
+    for (const page of followers)
+      await expect.poll(() => toldCount(page), POLL).toBeGreaterThan(40);
+    if (how === "killed") await kill(leader);
+    else await leader.close();
+    pages = pages.filter((page) => page !== leader);
+    const before = await Promise.all(followers.map(toldCount));
+    for (const [at, page] of followers.entries()) {
+      await expect.poll(() => toldCount(page), POLL).toBeGreaterThan((before[at] ?? 0) + 40);
+    }
+    const written = await Promise.all(followers.map(stopWriting));
+    console.log(
+      how,
+      written.map(({ longestMs, told }) => ({ longestMs, writes: told.length })),
+    );
+    const told = written.flatMap((one) => one.told);
+    const acknowledged = told.filter(([, outcome]) => outcome === 1).map(([id]) => id);
+    const refused = told.filter(([, outcome]) => outcome !== 1);
+    expect(await idsIn(followers[0])).toEqual(acknowledged.sort());
+    expect(refused.filter(([, outcome]) => outcome !== "ERR_TAB_LOST")).toEqual([]);
+    // One at most was under way in each tab.
+    expect(refused.length).toBeLessThanOrEqual(followers.length);
+    expect((await Promise.all(followers.map(roleOf))).sort()).toEqual(["follower", "leader"]);
+    for (const page of followers) {
+      const checkpoints = (): Promise<number[]> =>
+        page.evaluate(() => (globalThis as unknown as { checkpoints: number[] }).checkpoints);
+      await expect
+        .poll(async () => (await checkpoints()).length, POLL)
+        .toBeGreaterThanOrEqual(acknowledged.length);
+      expect(await checkpoints()).toEqual(acknowledged.map((_, at) => at + 1));
+    }
+  },
+);
