@@ -11,6 +11,8 @@ export type {
   MeshDatabase,
   MeshStatus,
   OpenMeshOptions,
+  Pairing,
+  PairingPeer,
   PeerStatus,
   QueryOptions,
   Schema,

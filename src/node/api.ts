@@ -81,6 +81,38 @@ export interface Mesh extends Streams, Bundles {
   readonly close: () => Promise<void>;
 }
 
+/**
+ * One meeting of two devices without a server: each shows its code and reads the other's. Both may
+ * show theirs at once, and connect in any order.
+ */
+export interface Pairing {
+  /** What the other device reads: a text of QR's alphanumeric characters, at most 210 (140 bytes). */
+  readonly code: string;
+  /** Of this device's key, for people to compare: the text that the other side's `read` gives. */
+  readonly fingerprint: string;
+  /** Whose code it is; contacts nobody. Case and white space do not matter. @throws ERR_PAIRING_INVALID */
+  readonly read: (code: string) => PairingPeer;
+  /**
+   * Trusts the device of that code and links with it, going online if need be. A device that is in
+   * no mesh joins the other's; of two such devices one founds a mesh. Resolves when the link carries
+   * data, which takes the other side's `connect` too.
+   * @throws ERR_PAIRING_INVALID, ERR_PAIRING_FAILED, ERR_MESH_DIFFERENT, ERR_ABORTED
+   */
+  readonly connect: (
+    code: string,
+    options?: { readonly signal?: AbortSignal },
+  ) => Promise<PairingPeer>;
+  /** Gives up what is not connected; idempotent. A link that was made stays. */
+  readonly close: () => Promise<void>;
+}
+
+export interface PairingPeer {
+  readonly peerId: PeerId;
+  readonly fingerprint: string;
+  /** Known from the mesh. */
+  readonly name: string | null;
+}
+
 export interface MeshStatus {
   readonly meshId: MeshId | null;
   readonly online: boolean;
