@@ -20,6 +20,8 @@ export interface HubOptions {
   readonly site: string | null;
   /** Of the mesh that a first run founds; null: not given. */
   readonly name: string | null;
+  /** A join link or the URL of another hub's page; null: not given. */
+  readonly join: string | null;
   readonly output: "text" | "json" | "quiet";
 }
 
@@ -49,7 +51,9 @@ It is not an authority: while it is off, devices that know each other go on.
                 Node peers on N+2/tcp (default ${DEFAULT_PORT}); 0: any free ports
   --host ADDR   the address to listen on (default ${DEFAULT_HOST}: all)
   --site DIR    the app to serve, a folder with an index.html
-  --name NAME   the mesh's name, when this run founds it (default: this machine's name)
+  --join LINK   become part of an existing mesh instead of founding one: a join link, or the URL of
+                another hub's page. Hubs of one mesh on one LAN find each other by themselves.
+  --name NAME   the hub's name, and the mesh's when this run founds it (default: this machine's)
   --json        print one line of JSON when ready, and nothing else, on stdout
   --quiet       print nothing on stdout
 
@@ -68,6 +72,7 @@ export function parseHubOptions(args: readonly string[]): HubOptions {
       host: { type: "string", default: DEFAULT_HOST },
       site: { type: "string" },
       name: { type: "string" },
+      join: { type: "string" },
       json: { type: "boolean", default: false },
       quiet: { type: "boolean", default: false },
     },
@@ -75,6 +80,7 @@ export function parseHubOptions(args: readonly string[]): HubOptions {
     strict: true,
   });
   if (values.json && values.quiet) throw new UsageError("--json and --quiet exclude each other");
+  if (values.join === "") throw new UsageError("--join needs a link");
   if (values.data === "") throw new UsageError("--data needs a directory");
   if (isIP(values.host) === 0) throw new UsageError(`--host ${values.host} is no IP address`);
   return {
@@ -83,6 +89,7 @@ export function parseHubOptions(args: readonly string[]): HubOptions {
     ports: parsePorts(values.port),
     site: values.site === undefined ? null : parseSite(values.site),
     name: values.name === undefined ? null : parseName(values.name),
+    join: values.join ?? null,
     output: values.json ? "json" : values.quiet ? "quiet" : "text",
   };
 }

@@ -13,6 +13,7 @@ import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/gen
 import { CommandError, complain, EXIT_FAILURE, EXIT_OK, print } from "./command.ts";
 import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data-directory.ts";
 import type { HubOptions, HubPorts } from "./hub-options.ts";
+import { joinLinkOf } from "./join-source.ts";
 import { bestFirst, joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
 import { urlHosts } from "./lan-addresses.ts";
 import { tryPorts } from "./ports.ts";
@@ -62,6 +63,7 @@ function stopSignal(): Promise<void> {
 }
 
 async function openHub(options: HubOptions): Promise<Hub> {
+  const join = options.join === null ? null : await joinLinkOf(options.join);
   // Everything the hub writes holds or could hold secrets.
   process.umask(0o077);
   makeDataDirectory(options.data);
@@ -70,7 +72,7 @@ async function openHub(options: HubOptions): Promise<Hub> {
   let mesh: Mesh | null = null;
   try {
     await tryPorts(options.host, options.ports);
-    mesh = await openMesh(options, server);
+    mesh = await openMesh(options, join, server);
     ready.mesh = mesh;
     const invite = await inviteNow(mesh);
     const hosts = urlHosts(options.host, networkInterfaces());
@@ -107,14 +109,20 @@ async function openServer(
   }
 }
 
-/** The first run founds the mesh; a later one finds it in the replica. */
+/** The first run founds or joins the mesh; a later one finds it in the replica. */
 async function openMesh(
   { data, name, host, ports }: HubOptions,
+  join: string | null,
   server: SiteServer,
 ): Promise<Mesh> {
   const deviceName = name ?? hostname();
   return openHubMesh(
-    { name: REPLICA_NAME, storage: { directory: data }, deviceName },
+    {
+      name: REPLICA_NAME,
+      storage: { directory: data },
+      deviceName,
+      ...(join === null ? {} : { join }),
+    },
     {
       meshName: deviceName,
       listen: listenAddresses(host, ports),
@@ -151,6 +159,11 @@ function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
   if (code === "EADDRNOTAVAIL") {
     return new CommandError(`this machine has no address ${host}. Choose another with --host.`);
   }
+  if (isMeshError(error, "ERR_MESH_DIFFERENT")) {
+    return new CommandError(
+      `${error.code}: the hub in ${data} belongs to another mesh. Choose another directory with --data.`,
+    );
+  }
   if (isMeshError(error, "ERR_STORAGE_LOCKED")) {
     return new CommandError(
       `another hub has ${data} open. Stop it, or choose another with --data.`,
@@ -170,12 +183,12 @@ function announce(options: HubOptions, { mesh, invite, links, server }: Hub): vo
     const urls = links.map(({ url }) => url);
     const { peerId } = mesh;
     const { pid } = process;
-    const addresses = invite.hubs;
+    const addresses = invite.hubs.filter((address) => address.endsWith(`/p2p/${peerId}`));
     print(JSON.stringify({ ready: true, url: best.url, urls, peerId, addresses, pid }));
     return;
   }
   const { name } = decodeGenesisBody(invite.genesis.bodyBytes);
-  if (options.name !== null && options.name !== name) {
+  if (options.join === null && options.name !== null && options.name !== name) {
     complain(`rowmesh hub: this mesh was founded as "${name}"; --name is ignored`);
   }
   print(`Hub of the mesh "${name}", ${mesh.peerId}\n`);

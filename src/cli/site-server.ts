@@ -12,9 +12,9 @@
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { isIP, type Socket } from "node:net";
-import { hostname } from "node:os";
+import type { Socket } from "node:net";
 import sirv from "sirv";
+import { isLanHost } from "./lan-host.ts";
 
 export interface SiteServerOptions {
   /** 0 lets the system choose. */
@@ -182,18 +182,12 @@ function isDecodable(url: string): boolean {
   }
 }
 
-/** Names that no public name server can own, so that no web site can point one at this machine. */
-const LAN_NAME = /^[^.]+$|\.(local|lan|internal|home\.arpa)$/;
-
-/** A literal address, this machine's name, or a name that only a LAN gives out. */
 function isOwnHost({ headers: { host } }: IncomingMessage): boolean {
-  let name: string;
   try {
-    name = new URL(`http://${host ?? ""}`).hostname.replace(/^\[|\]$/g, "");
+    return isLanHost(new URL(`http://${host ?? ""}`).hostname);
   } catch {
     return false;
   }
-  return isIP(name) !== 0 || name === hostname().toLowerCase() || LAN_NAME.test(name);
 }
 
 interface ClientError extends Error {

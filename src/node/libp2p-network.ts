@@ -102,7 +102,7 @@ const STOP_TIMEOUT_MS = 5_000;
 
 /** @throws MeshError ERR_OPTION_INVALID on a hub address without a peer id. */
 export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promise<Libp2pNetwork> {
-  const hubs = keptHubs(options.hubs);
+  const known = keptHubs(options.hubs);
   const plan = await loadTransportPlan(options);
   const privateKey = await libp2pPrivateKey(options.secretKey);
   const standing = createPeerStanding();
@@ -114,6 +114,8 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
         standing.isBanned(peer.toString(), options.clock.nowMs()),
     }),
   );
+  // A hub's own invite comes back to it through others.
+  const hubs = known.filter(({ peer }) => peer !== libp2p.peerId.toString());
   return runNetwork({ options, plan, hubs, libp2p, standing, allowedDials });
 }
 
@@ -141,6 +143,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     allowedDials,
     keeper: createConnectionKeeper({
       self,
+      role,
       hubs,
       signalling: plan.signalling,
       degreeMax: role === "hub" ? Number.POSITIVE_INFINITY : DEGREE_MAX,

@@ -18,6 +18,7 @@ import {
   HUB_RELAY_LIMITS,
   type Libp2pNetwork,
 } from "./libp2p-network.ts";
+import { isLoopback } from "./link-kind.ts";
 import type { Replica } from "./replica.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
@@ -128,7 +129,7 @@ async function connect(
     secretKey: replica.keys.secretKey,
     meshId: binding.id,
     role,
-    hubs: hub === null ? decodeInvite(binding.invite).hubs : [],
+    hubs: hubsToDial(decodeInvite(binding.invite).hubs, role),
     gossip,
     listen: hub?.listen ?? [],
     certificate: hub?.certificate ?? null,
@@ -155,8 +156,12 @@ async function connect(
   }
 }
 
+/** Hubs meet over plain TCP: what browsers need would only cost them more. */
+const hubsToDial = (addresses: readonly string[], role: "device" | "hub"): readonly string[] =>
+  role === "hub" ? addresses.filter((address) => PLAIN_TCP.test(address)) : addresses;
+
+const PLAIN_TCP = /^\/ip[46]\/[^/]+\/tcp\/\d+\/p2p\//;
+
 /** A hub that listens on this machine only has nothing to call out to the LAN. */
 const discoveryOf = (hub: HubSettings | null): "mdns" | "off" =>
-  hub === null || hub.listen.every((address) => LOOPBACK.test(address)) ? "off" : "mdns";
-
-const LOOPBACK = /^\/ip4\/127\.|^\/ip6\/::1\//;
+  hub === null || hub.listen.every(isLoopback) ? "off" : "mdns";
