@@ -96,6 +96,10 @@ export interface Link {
   readonly lastHeardMs: () => number | null;
   readonly roundTripMs: () => number | null;
   readonly frame: (bytes: Uint8Array, nowMs: number) => void;
+  /** So many bytes of the next frame have come. */
+  readonly arriving: (bytes: number, nowMs: number) => void;
+  /** What we asked for may be on its way. */
+  readonly isArriving: () => boolean;
   readonly sent: () => void;
   readonly read: (reading: LogReading, nowMs: number) => void;
   readonly chunksRead: (
@@ -168,6 +172,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   function frame(bytes: Uint8Array, nowMs: number): void {
     if (state.type === "shut") return;
     lastHeardMs = nowMs;
+    wants.arriving(0, nowMs);
     try {
       const message = decodeMessage(bytes);
       if ((state.type === "open") === (message.type === "hello")) refused("ERR_UNASKED");
@@ -374,6 +379,11 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     lastHeardMs: () => lastHeardMs,
     roundTripMs: () => roundTripMs,
     frame,
+    arriving: (bytes, nowMs) => {
+      lastHeardMs = nowMs;
+      wants.arriving(bytes, nowMs);
+    },
+    isArriving: wants.isArriving,
     sent: () => {
       isSending = false;
     },

@@ -148,6 +148,8 @@ export function createReplication(options: ReplicationOptions): Replication {
         return;
       case "frame":
         return links.get(event.from)?.frame(event.bytes, nowMs);
+      case "arriving":
+        return links.get(event.from)?.arriving(event.bytes, nowMs);
       case "sent":
         return links.get(event.peer)?.sent();
       case "changed":

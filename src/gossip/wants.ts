@@ -46,8 +46,8 @@ const WANTS_ASKING_MAX = 2;
 const WANTS_KNOWN_MAX = 4;
 /** A peer that sends nothing for this long lets go of what it was asked for. */
 const LEASE_MS = 5_000;
-/** Progress slower than 8 bytes a millisecond (64 kbit/s) counts as none. */
-const LEASE_BYTES_PER_MS = 8;
+/** Progress slower than 4 bytes a millisecond (32 kbit/s) counts as none. */
+const LEASE_BYTES_PER_MS = 4;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
 /** Chains of one peer whose failures are remembered: as many as it may claim that we do not know. */
@@ -112,6 +112,10 @@ export interface Wants {
   readonly run: (want: number, bytes: Uint8Array, nowMs: number) => void;
   readonly outline: (want: number, bytes: Uint8Array, nowMs: number) => void;
   readonly chunk: (chunk: ChunkMessage, nowMs: number) => void;
+  /** So many bytes of the peer's next frame have come: a chunk takes 8 s at 64 kbit/s. */
+  readonly arriving: (bytes: number, nowMs: number) => void;
+  /** Part of a frame is here, and something is asked for. */
+  readonly isArriving: () => boolean;
   readonly served: (want: number, complete: boolean, nowMs: number) => void;
   /** Takes back what the peer holds leased without progress. */
   readonly expire: (nowMs: number) => void;
@@ -136,6 +140,8 @@ export function createWants(options: WantsOptions): Wants {
   let chunksAtOnce = CHUNKS_AT_FIRST;
   /** Since when, and with how many bytes, the oldest want is being answered. */
   let turn = { sinceMs: 0, progressMs: 0, bytes: 0 };
+  /** Of a frame that is not whole. */
+  let arrivingBytes = 0;
 
   const asking = () =>
     wants.size === 0 ? [] : [...wants.values()].filter(({ state }) => state === "asking");
@@ -413,7 +419,8 @@ export function createWants(options: WantsOptions): Wants {
   }
 
   const deadlineMs = () =>
-    Math.min(turn.progressMs + LEASE_MS, turn.sinceMs + LEASE_MS + turn.bytes / LEASE_BYTES_PER_MS);
+    LEASE_MS +
+    Math.min(turn.progressMs, turn.sinceMs + (turn.bytes + arrivingBytes) / LEASE_BYTES_PER_MS);
 
   function expire(nowMs: number): void {
     if (asking().length > 0 && nowMs >= deadlineMs()) letGo(nowMs);
@@ -434,6 +441,11 @@ export function createWants(options: WantsOptions): Wants {
     run: (id, bytes, nowMs) => receive(id, "run", bytes, nowMs),
     outline: (id, bytes, nowMs) => receive(id, "outline", bytes, nowMs),
     chunk,
+    arriving: (bytes, nowMs) => {
+      if (bytes > arrivingBytes) turn.progressMs = nowMs;
+      arrivingBytes = bytes;
+    },
+    isArriving: () => arrivingBytes > 0 && asking().length > 0,
     served,
     expire,
     dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),

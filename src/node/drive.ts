@@ -205,6 +205,7 @@ export async function drive(options: DriveOptions): Promise<Drive> {
       handle({ type: "peerDown", peer });
     },
     frame: receive,
+    arriving: (from, bytes) => handle({ type: "arriving", from, bytes }),
     broadcast: judge,
   });
   return {

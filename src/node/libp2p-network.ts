@@ -159,6 +159,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     },
     onDown: (peer) => handlers?.peerDown(peer),
     onFrame: async (peer, bytes) => handlers?.frame(peer, bytes),
+    onArriving: (peer, bytes) => handlers?.arriving?.(peer, bytes),
     onBroken: (peer, code) => penalise(peer, code),
   });
   const connectionsTo = (peer: PeerId): Connection[] =>
