@@ -116,9 +116,20 @@ export interface PairingPeer {
 export interface MeshStatus {
   readonly meshId: MeshId | null;
   readonly online: boolean;
-  readonly storage: {
-    readonly kind: "opfs" | "indexeddb" | "memory" | "directory";
-    readonly durable: boolean;
+  readonly storage: StorageStatus;
+  readonly tab: {
+    /** Of this browser tab; "alone" in Node and where tabs cannot share a database. */
+    readonly role: TabRole;
+  };
+  /** What this page's origin or browser does not have. */
+  readonly platform: PlatformStatus;
+  readonly queues: {
+    /** On the way into the store. */
+    readonly intakeBytes: number;
+    /** On the way to peers, over all links. */
+    readonly unsentBytes: number;
+    /** Received, and not handled yet, over all links. */
+    readonly unhandledBytes: number;
   };
   /** Equal digests mean equal logs. */
   readonly digest: string;
@@ -148,6 +159,12 @@ export interface MeshStatus {
   }[];
   /** Changesets known to exist somewhere and not held here. */
   readonly missing: number;
+  /**
+   * Own changesets, drafts too, that no device is known to hold: no peer that was linked since this
+   * was opened claims them. Nothing is remembered across openings, and bundles and streams are not
+   * counted: what is counted may be elsewhere, what is not counted was claimed by somebody.
+   */
+  readonly unsent: number;
   /** True when every connected peer reported our digest and nothing waits. */
   readonly converged: boolean;
   readonly refusals: readonly {
@@ -171,9 +188,44 @@ export interface MeshStatus {
     /** Milliseconds since 1970, by this device's clock. */
     readonly takenMs: number;
   }[];
-  /** Plain sentences, most important first. */
+  /** Plain sentences, most important first, each with what to do if there is something to do. */
   readonly notices: readonly string[];
 }
+
+export interface StorageStatus {
+  readonly kind: "opfs" | "indexeddb" | "memory" | "directory";
+  /** Whether what is committed outlives this page or process. */
+  readonly durable: boolean;
+  /** `navigator.storage.persisted()`; null where there is no such thing, or it is not known yet. */
+  readonly persisted: boolean | null;
+  /** Of all that this page's origin stores, as the browser estimates it; null as above. */
+  readonly usageBytes: number | null;
+  readonly quotaBytes: number | null;
+  /** When the data may be deleted by somebody else than the app, in one plain sentence. */
+  readonly eviction: string;
+}
+
+/** Of the tabs that share one database, the leader has it open. */
+export type TabRole = "alone" | "leader" | "follower";
+
+export interface PlatformStatus {
+  /** Of the page; null in Node. */
+  readonly secureContext: boolean | null;
+  /** Empty in Node. Each with what that means, and what to do. */
+  readonly lacks: readonly {
+    readonly feature: PlatformFeature;
+    readonly effect: string;
+    readonly remedy: string;
+  }[];
+}
+
+export type PlatformFeature =
+  | "opfs"
+  | "service-worker"
+  | "web-locks"
+  | "webcrypto"
+  | "camera"
+  | "webrtc";
 
 export interface PeerStatus {
   readonly peerId: PeerId;
@@ -184,10 +236,27 @@ export interface PeerStatus {
   /** Milliseconds ago. */
   readonly lastHeardMs: number | null;
   readonly roundTripMs: number | null;
+  /**
+   * "silent": no frame for 20 s, while healthy links say something every 5 s. "slow": a round trip
+   * above 1 s, or above 200 ms with 256 KiB unsent. Null without a link that carries data, and
+   * before its first frame.
+   */
+  readonly quality: "good" | "slow" | "silent" | null;
   /** Changesets it told of that we lack, and those we hold that it lacks. */
   readonly weLack: number;
   readonly itLacks: number;
+  /** The same by author, those with most first, at most 8; of very many authors, not all are looked at. */
+  readonly lacks: readonly {
+    readonly siteId: SiteId;
+    readonly name: string | null;
+    readonly weLack: number;
+    readonly itLacks: number;
+  }[];
   readonly sameDigest: boolean;
+  /** Whom it says it is linked to, besides this device. */
+  readonly linkedTo: readonly PeerId[];
+  /** Bytes on the way to it, and from it. */
+  readonly queue: { readonly unsentBytes: number; readonly unhandledBytes: number };
 }
 
 export interface AuthorStatus {

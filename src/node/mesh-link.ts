@@ -5,12 +5,13 @@
  * @module
  */
 
+import type { HeldVersions } from "../gossip/held-elsewhere.ts";
 import type { ReplicationStatus } from "../gossip/replication.ts";
 import { MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import { decodeInvite } from "../protocol/genesis.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import type { Clock, NetworkPeer, Random } from "../seams.ts";
-import type { OpenMeshOptions } from "./api.ts";
+import type { OpenMeshOptions, PeerStatus } from "./api.ts";
 import { type Drive, drive } from "./drive.ts";
 import {
   createLibp2pNetwork,
@@ -58,6 +59,10 @@ export interface MeshLink {
   readonly refusals: () => ReadonlyMap<MeshErrorCode, number>;
   readonly peers: () => readonly NetworkPeer[];
   readonly roundTripMs: (peer: PeerId) => number | null;
+  /** Bytes on the way to the peer, and from it. */
+  readonly queue: (peer: PeerId) => PeerStatus["queue"];
+  /** Of our own log, what peers of this link or one before it claimed to hold. */
+  readonly heldElsewhere: () => HeldVersions;
   /** Where others can dial this peer. */
   readonly addresses: () => readonly string[];
 }
@@ -67,6 +72,8 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   let turn: Promise<void> = Promise.resolve();
   let closed = false;
   let refusedBefore: ReadonlyMap<MeshErrorCode, number> = new Map();
+  /** As the last link left it. */
+  let heldElsewhere: HeldVersions = new Map();
 
   function inTurn(run: () => Promise<void>): Promise<void> {
     const result = turn.then(run);
@@ -78,7 +85,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
     if (closed) throw new MeshError("ERR_CLOSED", "the mesh is closed");
     const binding = options.replica.binding();
     if (link !== null || binding === null) return;
-    link = await connect(options, binding);
+    link = await connect(options, binding, heldElsewhere);
     link.drive.onStatus(options.changed);
     options.changed();
   }
@@ -86,7 +93,9 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   async function down(): Promise<void> {
     if (link === null) return;
     const { network, drive: running } = link;
-    refusedBefore = sumCounts(refusedBefore, running.status().refusals);
+    const last = running.status();
+    refusedBefore = sumCounts(refusedBefore, last.refusals);
+    ({ heldElsewhere } = last);
     link = null;
     await running.stop();
     await network.stop();
@@ -105,9 +114,16 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
     refusals: () => sumCounts(refusedBefore, link?.drive.status().refusals ?? new Map()),
     peers: () => link?.network.links() ?? [],
     roundTripMs: (peer) => link?.network.roundTripMs(peer) ?? null,
+    queue: (peer) => {
+      const { unsent, unhandled } = link?.network.bufferedBytes(peer) ?? NOTHING_BUFFERED;
+      return { unsentBytes: unsent, unhandledBytes: unhandled };
+    },
+    heldElsewhere: () => link?.drive.status().heldElsewhere ?? heldElsewhere,
     addresses: () => link?.network.addresses() ?? [],
   };
 }
+
+const NOTHING_BUFFERED = { unsent: 0, unhandled: 0 };
 
 /** Counts by code, added up. */
 export function sumCounts(
@@ -123,6 +139,7 @@ export function sumCounts(
 async function connect(
   { replica, clock, random, hub, gossip = "on", deviceName = "" }: MeshLinkOptions,
   binding: NonNullable<ReturnType<Replica["binding"]>>,
+  heldElsewhere: HeldVersions,
 ): Promise<{ readonly network: Libp2pNetwork; readonly drive: Drive }> {
   const role = hub === null ? "device" : "hub";
   const network = await createLibp2pNetwork({
@@ -148,6 +165,8 @@ async function connect(
       site: replica.keys.siteId,
       role,
       name: deviceName,
+      ownSites: replica.ownSites(),
+      heldElsewhere,
     });
     return { network, drive: running };
   } catch (error) {

@@ -13,11 +13,12 @@ import type { Clock, Random } from "../seams.ts";
 import { createStreams } from "../streams/streams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createGenesis, verifyGenesis } from "../signing/genesis.ts";
-import type { Mesh, OpenMeshOptions } from "./api.ts";
+import type { Mesh, OpenMeshOptions, TabRole } from "./api.ts";
 import { keptHubs } from "./libp2p-network.ts";
 import { createMeshLink, type HubSettings, type MeshLink } from "./mesh-link.ts";
 import { createMeshReport } from "./mesh-report.ts";
 import { peerIdOfPublicKey } from "./peer-identity.ts";
+import type { Platform } from "./platform.ts";
 import type { Replica } from "./replica.ts";
 
 /** After going online with a new key failed. */
@@ -29,6 +30,9 @@ export interface MeshParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly hub: HubSettings | null;
+  readonly platform: Platform;
+  /** Of this tab, now. */
+  readonly tabRole: () => TabRole;
 }
 
 /** Takes over the replica: it is closed with the mesh, and when this throws. */
@@ -53,7 +57,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   const { replica, hub } = parts;
   let wanted: "online" | "offline" = (options.network ?? "on") === "on" ? "online" : "offline";
   const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
-  const report = await createMeshReport(replica, link, parts.clock, hub);
+  const report = await createMeshReport({ ...parts, link });
 
   const { close: closeStreams, ...streams } = createStreams(replica, replica.ownSites);
   let turn: Promise<void> = Promise.resolve();
@@ -82,6 +86,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
       }
       throw error;
     }
+    report.joined();
     if (wanted === "online") await link.again();
     await report.refresh();
   }

@@ -9,6 +9,7 @@ import { MeshError } from "../protocol/errors.ts";
 import type { Mesh, OpenMeshOptions } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
 import { checkOptions, openMeshOver } from "./mesh.ts";
+import { browserPlatform } from "./platform.ts";
 import { openReplicaInWorker } from "./replica-client.ts";
 import { systemClock, systemRandom } from "./system-seams.ts";
 
@@ -31,6 +32,8 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
     clock: systemClock,
     random: systemRandom,
     hub: null,
+    platform: browserPlatform(window),
+    tabRole: () => "alone" as const,
   };
   return openMeshOver(parts, options);
 }

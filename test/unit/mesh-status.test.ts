@@ -2,6 +2,8 @@
 import { expect, test } from "vitest";
 import { meshStatus, NO_NETWORK } from "../../src/node/mesh-status.ts";
 import { ERROR_REMEDIES } from "../../src/protocol/errors.ts";
+import type { MeshStatus } from "../../src/node/api.ts";
+import { NODE_PLATFORM } from "../../src/node/platform.ts";
 import { peerIdOfPublicKey } from "../../src/node/peer-identity.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
 import type { LogCounts } from "../../src/db/replica-database.ts";
@@ -25,8 +27,19 @@ const peerOf = (key: typeof alice, site: SiteId, name: string): ReplicationPeer 
   roundTripMs: null,
   weLack: 0,
   itLacks: 0,
+  lacks: [],
   sameDigest: true,
+  linkedTo: [],
 });
+
+const STORAGE: MeshStatus["storage"] = {
+  kind: "memory",
+  durable: false,
+  persisted: null,
+  usageBytes: null,
+  quotaBytes: null,
+  eviction: "",
+};
 
 const statusWith = (
   peers: readonly ReplicationPeer[],
@@ -36,7 +49,9 @@ const statusWith = (
   meshStatus({
     meshId: null,
     online: true,
-    storage: { kind: "memory", durable: false },
+    storage: STORAGE,
+    tab: { role: "alone" },
+    platform: NODE_PLATFORM,
     report: {
       counts: {
         held: 0,
@@ -47,6 +62,7 @@ const statusWith = (
         refusedByCode: new Map(),
         forks: [],
         formerKeys: [],
+        unreleased: 0,
         ...counts,
       },
       incoming,
@@ -64,6 +80,7 @@ const statusWith = (
     refusals: new Map(),
     links: [],
     roundTripMs: () => null,
+    queue: () => ({ unsentBytes: 0, unhandledBytes: 0 }),
     nowMs: 0,
   });
 

@@ -431,6 +431,15 @@ test("[AE13] neighbours are told of one another, and what they say is passed on"
   expect(only(machine.sent("b"), "neighbours").at(-1)?.peers).toEqual(["a"]);
   machine.frame("a", { type: "neighbours", peers: ["c", "d"] });
   expect(machine.take("suggest")).toEqual([{ type: "suggest", via: "a", peers: ["c", "d"] }]);
+  const linkedTo = () => machine.replication.status().peers.map((peer) => peer.linkedTo);
+  expect(linkedTo()).toEqual([["c", "d"], []]);
+  // What is no peer id is not shown; nobody says twice whom it knows.
+  machine.frame("a", { type: "neighbours", peers: ["d", "d", "<b>", "\u202e", ""] });
+  expect(linkedTo()).toEqual([["d"], []]);
+  machine.frame("a", { type: "neighbours", peers: [] });
+  expect(linkedTo()).toEqual([[], []]);
+  machine.tell({ type: "peerDown", peer: "b" });
+  expect(only(machine.sent("a"), "neighbours").map(({ peers }) => peers)).toEqual([[]]);
 });
 
 test("[AE14] a slow peer is told once what changed many times", () => {
