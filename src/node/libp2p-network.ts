@@ -37,6 +37,7 @@ import {
   gossipTopic,
 } from "./gossip-broadcast.ts";
 import { DIAL_TIMEOUT_MS, driveKeeper } from "./keeper-driver.ts";
+import { lanAddressesOf } from "./hub-addresses.ts";
 import { createLanAddresses, hostOf } from "./lan-candidates.ts";
 import { isDirect } from "./link-kind.ts";
 import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
@@ -86,6 +87,8 @@ export const DEVICE_RELAY_LIMITS: RelayLimits = { ...HUB_RELAY_LIMITS, reservati
 export interface Libp2pNetwork extends Network {
   /** Where others can dial this peer, each ending in `/p2p/<self>`. Empty before `start`. */
   readonly addresses: () => readonly string[];
+  /** Where a connected peer says that it can be dialled, best for browsers first; LAN addresses only. */
+  readonly addressesOf: (peer: PeerId) => readonly string[];
   /** Milliseconds, from libp2p's ping; `null` before the first. */
   readonly roundTripMs: (peer: PeerId) => number | null;
   /** Of any kind, relayed ones too. */
@@ -136,6 +139,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   let gossip: GossipBroadcast | null = null;
   const undo: (() => void)[] = [];
   const lanAddresses = createLanAddresses();
+  const addressesByPeer = new Map<PeerId, readonly string[]>();
 
   const keeper = driveKeeper({
     libp2p,
@@ -184,10 +188,12 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     if (state !== "new") return;
     state = "running";
     handlers = given;
-    libp2p.addEventListener("peer:identify", learnAddress);
-    undo.push(plan.prepare(lanAddresses), () =>
-      libp2p.removeEventListener("peer:identify", learnAddress),
-    );
+    libp2p.addEventListener("peer:identify", learnAddresses);
+    libp2p.addEventListener("peer:disconnect", forgetAddresses);
+    undo.push(plan.prepare(lanAddresses), () => {
+      libp2p.removeEventListener("peer:identify", learnAddresses);
+      libp2p.removeEventListener("peer:disconnect", forgetAddresses);
+    });
     await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
     await plan.beforeStart();
     try {
@@ -208,11 +214,16 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     keeper.handle({ type: "woken" });
   }
 
-  function learnAddress({ detail }: CustomEvent<IdentifyResult>): void {
+  function learnAddresses({ detail }: CustomEvent<IdentifyResult>): void {
     const hub = detail.peerId.toString();
+    addressesByPeer.set(hub, lanAddressesOf(detail));
     const address = detail.observedAddr === undefined ? null : hostOf(detail.observedAddr);
     const isHub = hubs.some(({ peer }) => peer === hub);
     if (isHub && address !== null && isDirect(detail.connection)) lanAddresses.learn(hub, address);
+  }
+
+  function forgetAddresses({ detail }: CustomEvent<{ toString: () => string }>): void {
+    addressesByPeer.delete(detail.toString());
   }
 
   function networkChanged(): void {
@@ -249,6 +260,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     suggestPeers: (via, peers) => keeper.handle({ type: "suggested", via, peers }),
     links: linksNow,
     addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
+    addressesOf: (peer) => addressesByPeer.get(peer) ?? [],
     roundTripMs: (peer) => links.link(peer)?.connection.rtt ?? null,
     connectionCount: () => libp2p.getConnections().length,
     networkChanged,

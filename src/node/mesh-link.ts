@@ -65,6 +65,8 @@ export interface MeshLink {
   readonly heldElsewhere: () => HeldVersions;
   /** Where others can dial this peer. */
   readonly addresses: () => readonly string[];
+  /** Where they can dial the hubs that this peer is linked with. */
+  readonly hubAddresses: () => readonly string[];
 }
 
 export function createMeshLink(options: MeshLinkOptions): MeshLink {
@@ -120,6 +122,12 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
     },
     heldElsewhere: () => link?.drive.status().heldElsewhere ?? heldElsewhere,
     addresses: () => link?.network.addresses() ?? [],
+    hubAddresses: () => {
+      if (link === null) return [];
+      const { network, drive: running } = link;
+      const hubs = running.status().peers.filter(({ role }) => role === "hub");
+      return hubs.flatMap(({ peer }) => network.addressesOf(peer));
+    },
   };
 }
 

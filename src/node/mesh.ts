@@ -149,7 +149,8 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     invite: ({ baseUrl = DEFAULT_BASE_URL } = {}) =>
       inTurn(async () => {
         if (replica.binding() === null) await found();
-        return inviteLink(inviteOf(replica, hub === null ? [] : link.addresses()), baseUrl);
+        const own = hub === null ? [] : link.addresses();
+        return inviteLink(inviteOf(replica, [...own, ...link.hubAddresses()]), baseUrl);
       }),
     join: (text) => inTurn(() => join(text)),
     online: async (online) => {
@@ -191,7 +192,7 @@ async function foundMesh(parts: MeshParts, name: string): Promise<void> {
   await bind(parts, { genesis, hubs: [] });
 }
 
-/** What a newcomer needs: our own addresses first, then the hubs we know. */
+/** What a newcomer needs. `addresses`: of this hub and of those it is linked with; then come those we were told of. */
 function inviteOf(replica: Replica, addresses: readonly string[]): Invite {
   const binding = replica.binding();
   if (binding === null) throw new MeshError("ERR_NO_MESH", "no mesh was bound");

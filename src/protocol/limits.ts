@@ -134,6 +134,8 @@ export const CANDIDATE_RELAYS_MAX = 8;
 export const FOUND_PEERS_MAX = 32;
 /** Addresses that one of them is dialled at, each for up to 4 s: a machine has a few networks. */
 export const FOUND_ADDRESSES_MAX = 8;
+/** Addresses of another hub that go into an invite: two networks, three transports. */
+export const HUB_ADDRESSES_MAX = 6;
 
 // ── Pairing ───────────────────────────────────────────────────────────────────────────────────
 
