@@ -74,6 +74,16 @@ export interface Mesh extends Streams, Bundles {
   }) => Promise<string>;
   /** Joins the mesh of the link, keeping local drafts. @throws ERR_MESH_DIFFERENT, ERR_INVITE_INVALID */
   readonly join: (link: string) => Promise<void>;
+  /**
+   * Links with a device to which no common peer leads, by two short codes that people hand over: as
+   * QR codes, or as text. Given up after 10 minutes; at most 4 are open at once. A failed or aborted
+   * `connect` ends the pairing, but for a code that was not one. Browsers only.
+   * @throws ERR_PAIRING_FAILED, ERR_NOT_SUPPORTED, ERR_ABORTED, ERR_CLOSED
+   */
+  readonly pair: (options?: {
+    /** Gives the pairing up, while it is not connected. */
+    readonly signal?: AbortSignal;
+  }) => Promise<Pairing>;
   /** Takes this device off the network, and back. Reads and writes go on meanwhile. */
   readonly online: (online: boolean) => Promise<void>;
   /** Re-creates the tables from the signed log into a fresh file and switches to it. */

@@ -12,7 +12,8 @@
  * 2. Below DEGREE_TARGET direct links to others, candidates are dialled, in random order, by the
  *    smaller peer id; by the larger one only when it has fewer than DEGREE_MIN links and has waited
  *    LARGER_WAIT_MS, so that nobody waits for ever for a peer that cannot or will not dial.
- * 3. Above `degreeMax`, the newest links that the other side opened are closed.
+ * 3. Above `degreeMax`, the newest links that the other side opened are closed, but for those that
+ *    people made: there may be no other way to those devices.
  * 4. A candidate is dialled through neighbours that told of it and are directly connected now.
  * 5. A relayed connection is only for signalling, and a second direct one for nothing: both are
  *    closed after a while.
@@ -68,6 +69,8 @@ export type KeeperEvent =
   | { readonly type: "suggested"; readonly via: PeerId; readonly peers: readonly PeerId[] }
   | { readonly type: "found"; readonly peer: PeerId; readonly addresses: readonly string[] }
   | { readonly type: "dialled"; readonly peer: PeerId; readonly outcome: "opened" | "failed" }
+  /** People are linking this device with that one by hand. */
+  | { readonly type: "paired"; readonly peer: PeerId }
   /** The peer is not to be dialled before then. */
   | { readonly type: "banned"; readonly peer: PeerId; readonly untilMs: number }
   | { readonly type: "networkChanged" }
@@ -110,6 +113,7 @@ interface Candidate {
   bannedUntilMs: number;
   /** Since when there has been no direct link. */
   unlinkedMs: number;
+  isPaired: boolean;
 }
 
 interface Kept extends KeptConnection {
@@ -253,6 +257,9 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
         return learnFound(event.peer, event.addresses, nowMs);
       case "dialled":
         return onDialled(event.peer, event.outcome, nowMs);
+      case "paired":
+        candidate(event.peer, nowMs).isPaired = true;
+        return;
       case "banned":
         candidate(event.peer, nowMs).bannedUntilMs = event.untilMs;
         return;
@@ -320,7 +327,11 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     const excess = degreeNow() - degreeMax;
     if (excess <= 0) return [];
     const theirs = [...connections.values()].filter(
-      ({ peer, path, openedBy }) => path === "direct" && openedBy === "them" && !isKept(peer),
+      ({ peer, path, openedBy }) =>
+        path === "direct" &&
+        openedBy === "them" &&
+        !isKept(peer) &&
+        candidates.get(peer)?.isPaired !== true,
     );
     const newest = theirs.sort((a, b) => b.openedMs - a.openedMs).slice(0, excess);
     return newest.filter(({ isClosing }) => !isClosing);
@@ -371,6 +382,7 @@ const newCandidate = (
   dialAfterMs: 0,
   bannedUntilMs: 0,
   unlinkedMs: nowMs,
+  isPaired: false,
 });
 
 /** 70 to 130 %, so that a room of devices does not come back in step. */

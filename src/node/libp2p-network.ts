@@ -41,6 +41,11 @@ import { lanAddressesOf } from "./hub-addresses.ts";
 import { createLanAddresses, hostOf } from "./lan-candidates.ts";
 import { isDirect } from "./link-kind.ts";
 import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
+import {
+  type AdoptConnection,
+  type PairedConnection,
+  pairedConnections,
+} from "./paired-connection.ts";
 import { createPeerStanding, type PeerStanding } from "./peer-standing.ts";
 import { loadTransportPlan, type TransportPlan } from "./transports.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
@@ -95,6 +100,11 @@ export interface Libp2pNetwork extends Network {
   readonly connectionCount: () => number;
   /** Forgives failed dials; for when the device knows that it changed networks. */
   readonly networkChanged: () => void;
+  /**
+   * Takes a connection that people made by hand; listens on it before it returns. Resolves when
+   * frames go over a link with that peer, rejects when they will not.
+   */
+  readonly adopt: AdoptConnection;
   /** Bytes held for a peer: unsent, and received but not yet handled. */
   readonly bufferedBytes: (peer: PeerId) => { readonly unsent: number; readonly unhandled: number };
 }
@@ -114,6 +124,8 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
     libp2pOptions(options, plan, privateKey, {
       denyDialPeer: (peer) => !allowedDials.has(peer.toString()),
       denyInboundEncryptedConnection: (peer) =>
+        standing.isBanned(peer.toString(), options.clock.nowMs()),
+      denyOutboundEncryptedConnection: (peer) =>
         standing.isBanned(peer.toString(), options.clock.nowMs()),
     }),
   );
@@ -140,6 +152,8 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   const undo: (() => void)[] = [];
   const lanAddresses = createLanAddresses();
   const addressesByPeer = new Map<PeerId, readonly string[]>();
+  /** An event of the peer's name for each link. */
+  const linkUp = new EventTarget();
 
   const keeper = driveKeeper({
     libp2p,
@@ -158,6 +172,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     libp2p,
     clock,
     onUp: (peer, connection) => {
+      linkUp.dispatchEvent(new Event(peer.id));
       handlers?.peerUp(peer);
       keeper.handle({ type: "carrying", peer: peer.id, connection: connection.id });
     },
@@ -226,6 +241,21 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     addressesByPeer.delete(detail.toString());
   }
 
+  async function adopt(paired: PairedConnection, signal: AbortSignal): Promise<void> {
+    if (state !== "running") throw new MeshError("ERR_NETWORK", "the network is stopped");
+    const { peer, data } = paired;
+    keeper.handle({ type: "paired", peer });
+    await (libp2p.services["paired"] as { readonly adopt: AdoptConnection }).adopt(paired, signal);
+    if (links.link(peer) !== undefined) return;
+    await new Promise<void>((resolve, reject) => {
+      const ended = (): void => reject(new MeshError("ERR_NETWORK", "the connection ended"));
+      linkUp.addEventListener(peer, () => resolve(), { once: true, signal });
+      data.addEventListener("close", ended, { once: true, signal });
+      signal.addEventListener("abort", ended, { once: true });
+      if (signal.aborted || data.readyState !== "open") ended();
+    });
+  }
+
   function networkChanged(): void {
     keeper.handle({ type: "networkChanged" });
   }
@@ -264,6 +294,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     roundTripMs: (peer) => links.link(peer)?.connection.rtt ?? null,
     connectionCount: () => libp2p.getConnections().length,
     networkChanged,
+    adopt,
     bufferedBytes: (peer) => {
       const frames = links.link(peer)?.frames;
       return { unsent: frames?.unsentBytes() ?? 0, unhandled: frames?.unhandledBytes() ?? 0 };
@@ -310,6 +341,7 @@ function libp2pOptions(
     services: {
       identify: identify(),
       ping: ping(),
+      paired: pairedConnections(),
       relay: circuitRelayServer({
         maxInboundHopStreams: 256,
         maxOutboundHopStreams: 256,

@@ -20,6 +20,7 @@ import {
   type Libp2pNetwork,
 } from "./libp2p-network.ts";
 import { isLoopback } from "./link-kind.ts";
+import type { AdoptConnection } from "./paired-connection.ts";
 import type { Replica } from "./replica.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
@@ -63,6 +64,8 @@ export interface MeshLink {
   readonly queue: (peer: PeerId) => PeerStatus["queue"];
   /** Of our own log, what peers of this link or one before it claimed to hold. */
   readonly heldElsewhere: () => HeldVersions;
+  /** As {@link Libp2pNetwork.adopt}. @throws ERR_NETWORK while offline */
+  readonly adopt: AdoptConnection;
   /** Where others can dial this peer. */
   readonly addresses: () => readonly string[];
   /** Where they can dial the hubs that this peer is linked with. */
@@ -121,6 +124,10 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
       return { unsentBytes: unsent, unhandledBytes: unhandled };
     },
     heldElsewhere: () => link?.drive.status().heldElsewhere ?? heldElsewhere,
+    adopt: async (paired, signal) => {
+      if (link === null) throw new MeshError("ERR_NETWORK", "this device went offline");
+      await link.network.adopt(paired, signal);
+    },
     addresses: () => link?.network.addresses() ?? [],
     hubAddresses: () => {
       if (link === null) return [];

@@ -17,6 +17,8 @@ import type { Mesh, OpenMeshOptions, TabRole } from "./api.ts";
 import { keptHubs } from "./libp2p-network.ts";
 import { createMeshLink, type HubSettings, type MeshLink } from "./mesh-link.ts";
 import { createMeshReport } from "./mesh-report.ts";
+import type { OpenPairingChannel } from "./pairing-channel.ts";
+import { createPairings } from "./pairing.ts";
 import { peerIdOfPublicKey } from "./peer-identity.ts";
 import type { Platform } from "./platform.ts";
 import type { Replica } from "./replica.ts";
@@ -33,6 +35,8 @@ export interface MeshParts {
   readonly platform: Platform;
   /** Of this tab, now. */
   readonly tabRole: () => TabRole;
+  /** Null where WebRTC is not at hand. */
+  readonly openPairingChannel: OpenPairingChannel | null;
 }
 
 /** Takes over the replica: it is closed with the mesh, and when this throws. */
@@ -78,7 +82,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
 
   async function join(text: string): Promise<void> {
     try {
-      await bind(parts, parseInviteLink(text));
+      await joinInvite(parseInviteLink(text));
     } catch (error) {
       // Another mesh's link is no bad one.
       if (isMeshError(error, "ERR_INVITE_INVALID") || isMeshError(error, "ERR_SIGNATURE_INVALID")) {
@@ -86,6 +90,10 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
       }
       throw error;
     }
+  }
+
+  async function joinInvite(invite: Invite): Promise<void> {
+    await bind(parts, invite);
     report.joined();
     if (wanted === "online") await link.again();
     await report.refresh();
@@ -96,6 +104,31 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     if (wanted === "online") await link.up();
     await report.refresh();
   }
+
+  async function goOnline(): Promise<void> {
+    wanted = "online";
+    await link.up();
+    await report.refresh();
+  }
+
+  const pairings = createPairings({
+    ...parts,
+    keys: () => replica.keys,
+    mesh: {
+      id: replica.mesh,
+      invite: () => encodeInvite(inviteOf(replica, [])),
+      join: (invite) => inTurn(() => joinInvite(invite)),
+      found: () =>
+        inTurn(async () => {
+          if (replica.binding() !== null) return;
+          await found();
+          report.joined();
+        }),
+    },
+    goOnline,
+    adopt: link.adopt,
+    nameOf: (peer) => report.now().peers.find(({ peerId }) => peerId === peer)?.name ?? null,
+  });
 
   let relinking: ReturnType<typeof setTimeout> | undefined;
 
@@ -114,6 +147,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   async function close(): Promise<void> {
     stopKeys();
     closeStreams();
+    pairings.close();
     await link.close();
     clearTimeout(relinking);
     report.stop();
@@ -153,9 +187,11 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
         return inviteLink(inviteOf(replica, [...own, ...link.hubAddresses()]), baseUrl);
       }),
     join: (text) => inTurn(() => join(text)),
+    pair: pairings.open,
     online: async (online) => {
-      wanted = online ? "online" : "offline";
-      await (online ? link.up() : link.down());
+      if (online) return goOnline();
+      wanted = "offline";
+      await link.down();
       await report.refresh();
     },
     rebuild: replica.rebuild,

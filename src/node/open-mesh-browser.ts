@@ -10,6 +10,7 @@ import type { Mesh, OpenMeshOptions } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
 import { checkOptions, openMeshOver } from "./mesh.ts";
 import { browserPlatform } from "./platform.ts";
+import { openPairingChannel } from "./pairing-channel.ts";
 import { openReplicaInWorker } from "./replica-client.ts";
 import { systemClock, systemRandom } from "./system-seams.ts";
 
@@ -34,6 +35,7 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
     hub: null,
     platform: browserPlatform(window),
     tabRole: () => "alone" as const,
+    openPairingChannel,
   };
   return openMeshOver(parts, options);
 }

@@ -33,7 +33,8 @@ async function openPeer(options: OpenMeshOptions, hub: HubSettings | null): Prom
   const ed25519 = await chooseEd25519InNode();
   const replica = await openReplicaInNode(options, ed25519);
   const parts = { replica, ed25519, clock: systemClock, random: systemRandom, hub };
-  return openMeshOver({ ...parts, platform: NODE_PLATFORM, tabRole: () => "alone" }, options);
+  const platform = { platform: NODE_PLATFORM, openPairingChannel: null };
+  return openMeshOver({ ...parts, ...platform, tabRole: () => "alone" }, options);
 }
 
 /** The replica alone, without a network: for tools and tests. */

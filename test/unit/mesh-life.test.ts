@@ -216,6 +216,7 @@ test("[L13] a device whose new key finds no network at first tries again", async
     hub: null,
     platform: NODE_PLATFORM,
     tabRole: () => "alone" as const,
+    openPairingChannel: null,
   };
   const options = { name: "life", schema, storage: "memory" } as const;
   const mesh = await openMeshOver({ ...parts, replica: failing }, options);
