@@ -170,9 +170,10 @@ export interface MeshStatus {
   /** Changesets known to exist somewhere and not held here. */
   readonly missing: number;
   /**
-   * Own changesets, drafts too, that no device is known to hold: no peer that was linked since this
-   * was opened claims them. Nothing is remembered across openings, and bundles and streams are not
-   * counted: what is counted may be elsewhere, what is not counted was claimed by somebody.
+   * Own changesets, drafts too, that no other device is known to hold: no peer that is or was linked
+   * ever claimed them. What was claimed within the last 5 s of a page that was killed is forgotten,
+   * and bundles and streams do not count, so it is rather too many than too few. A claim is no
+   * promise: the other device may lose its data, or lie.
    */
   readonly unsent: number;
   /** True when every connected peer reported our digest and nothing waits. */

@@ -39,6 +39,8 @@ export interface MeshLinkOptions extends Pick<OpenMeshOptions, "gossip" | "devic
   readonly clock: Clock;
   readonly random: Random;
   readonly hub: HubSettings | null;
+  /** Of our own log, what was known to be held by others before. */
+  readonly heldBefore: HeldVersions;
   /** Called after anything that the status shows. */
   readonly changed: () => void;
 }
@@ -56,8 +58,8 @@ export interface MeshLink {
   readonly close: () => Promise<void>;
   /** Null while offline. */
   readonly replication: () => ReplicationStatus | null;
-  /** Of this link and of all before it. */
-  readonly refusals: () => ReadonlyMap<MeshErrorCode, number>;
+  /** Of the links before this one. */
+  readonly refusedBefore: () => ReadonlyMap<MeshErrorCode, number>;
   readonly peers: () => readonly NetworkPeer[];
   readonly roundTripMs: (peer: PeerId) => number | null;
   /** Bytes on the way to the peer, and from it. */
@@ -78,7 +80,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   let closed = false;
   let refusedBefore: ReadonlyMap<MeshErrorCode, number> = new Map();
   /** As the last link left it. */
-  let heldElsewhere: HeldVersions = new Map();
+  let heldElsewhere = options.heldBefore;
 
   function inTurn(run: () => Promise<void>): Promise<void> {
     const result = turn.then(run);
@@ -116,7 +118,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
       return inTurn(down);
     },
     replication: () => link?.drive.status() ?? null,
-    refusals: () => sumCounts(refusedBefore, link?.drive.status().refusals ?? new Map()),
+    refusedBefore: () => refusedBefore,
     peers: () => link?.network.links() ?? [],
     roundTripMs: (peer) => link?.network.roundTripMs(peer) ?? null,
     queue: (peer) => {

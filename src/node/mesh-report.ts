@@ -62,15 +62,21 @@ export async function createMeshReport(options: MeshReportOptions): Promise<Mesh
 
   const feed = createStatusFeed(() => {
     persistence.read();
+    const replication = link.replication();
     return meshStatus({
       meshId: replica.mesh(),
       storage: { ...replica.storage, ...persistence.status() },
       tab: { role: tabRole() },
       platform,
-      online: link.replication() !== null,
+      online: replication !== null,
       report,
-      replication: link.replication() ?? withoutNetwork(),
-      refusals: sumCounts(link.refusals(), refused, hub?.refusals?.() ?? new Map()),
+      replication: replication ?? withoutNetwork(),
+      refusals: sumCounts(
+        link.refusedBefore(),
+        replication?.refusals ?? new Map(),
+        refused,
+        hub?.refusals?.() ?? new Map(),
+      ),
       links: link.peers(),
       roundTripMs: link.roundTripMs,
       queue: link.queue,

@@ -14,6 +14,7 @@ import { createStreams } from "../streams/streams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createGenesis, verifyGenesis } from "../signing/genesis.ts";
 import type { Mesh, OpenMeshOptions, TabRole } from "./api.ts";
+import { openHeldRecord } from "./held-record.ts";
 import { keptHubs } from "./libp2p-network.ts";
 import { createMeshLink, type HubSettings, type MeshLink } from "./mesh-link.ts";
 import { createMeshReport } from "./mesh-report.ts";
@@ -60,7 +61,16 @@ function assertNotAborted(signal: AbortSignal | undefined): void {
 async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<Mesh> {
   const { replica, hub } = parts;
   let wanted: "online" | "offline" = (options.network ?? "on") === "on" ? "online" : "offline";
-  const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
+  const held = await openHeldRecord(replica, () => link.heldElsewhere());
+  const link: MeshLink = createMeshLink({
+    ...parts,
+    ...options,
+    heldBefore: held.before,
+    changed: () => {
+      report.changed();
+      held.changed();
+    },
+  });
   const report = await createMeshReport({ ...parts, link });
 
   const { close: closeStreams, ...streams } = createStreams(replica, replica.ownSites);
@@ -150,6 +160,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     pairings.close();
     await link.close();
     clearTimeout(relinking);
+    await held.close();
     report.stop();
     await replica.close();
   }
@@ -160,6 +171,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     else if (wanted === "online") await link.up();
   } catch (error) {
     await link.close();
+    await held.close();
     report.stop();
     throw error;
   }
