@@ -41,31 +41,41 @@ export function createPersistence(options: PersistenceOptions): Persistence {
   let persisted: boolean | null = null;
   let usageBytes: number | null = null;
   let quotaBytes: number | null = null;
-  let asked: "no" | "wrote" | "joined" = "no";
+  /** What the browser answered first. */
+  let granted: Promise<boolean> | null = null;
+  let hasJoined = false;
+  let readings = 0;
   let readMs = Number.NEGATIVE_INFINITY;
 
   async function readNow(from: NonNullable<typeof manager>): Promise<void> {
     readMs = clock.nowMs();
+    const reading = (readings += 1);
     try {
-      const [isPersisted, estimate] = await Promise.all([from.persisted(), from.estimate()]);
+      const [isPersisted, { usage = null, quota = null }] = await Promise.all([
+        from.persisted(),
+        from.estimate(),
+      ]);
+      // A reading from before the browser was asked may end after the one from then on.
+      if (reading !== readings) return;
+      if (isPersisted === persisted && usage === usageBytes && quota === quotaBytes) return;
       persisted = isPersisted;
-      usageBytes = estimate.usage ?? null;
-      quotaBytes = estimate.quota ?? null;
+      usageBytes = usage;
+      quotaBytes = quota;
+      changed();
     } catch {
       // A browser that does not say: what was known stays.
-      return;
     }
-    changed();
   }
 
-  async function ask(from: NonNullable<typeof manager>): Promise<void> {
+  async function ask(from: NonNullable<typeof manager>): Promise<boolean> {
     try {
       // It may have been granted before: then nobody is bothered.
-      if (!(await from.persisted())) await from.persist();
+      return (await from.persisted()) || (await from.persist());
     } catch {
-      // As good as a no.
+      return false;
+    } finally {
+      await readNow(from);
     }
-    await readNow(from);
   }
 
   return {
@@ -79,14 +89,12 @@ export function createPersistence(options: PersistenceOptions): Persistence {
       if (manager !== null && clock.nowMs() - readMs >= READ_MS) void readNow(manager);
     },
     wrote: () => {
-      if (manager === null || asked !== "no") return;
-      asked = "wrote";
-      void ask(manager);
+      if (manager !== null) granted ??= ask(manager);
     },
     joined: () => {
-      if (manager === null || asked !== "wrote") return;
-      asked = "joined";
-      void ask(manager);
+      if (manager === null || granted === null || hasJoined) return;
+      hasJoined = true;
+      void granted.then((isGranted) => isGranted || ask(manager));
     },
   };
 }
