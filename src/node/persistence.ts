@@ -102,7 +102,7 @@ export function createPersistence(options: PersistenceOptions): Persistence {
 function evictionOf(
   kind: StorageKind,
   persisted: boolean | null,
-  { storage, isWebKit, isInstalled }: Platform,
+  { secureContext, isWebKit, isInstalled }: Platform,
 ): string {
   if (kind === "memory") return "It is gone when this page or program ends.";
   if (kind === "directory") return "Nobody deletes it but people.";
@@ -112,7 +112,7 @@ function evictionOf(
   if (isWebKit && !isInstalled) {
     return "Safari may delete it after 7 days of use without a visit to this site, and when the disk is short; put the app on the home screen to keep it.";
   }
-  if (storage === null) {
+  if (secureContext === false) {
     return "The browser may delete it when the disk is short; over HTTPS the app could ask it not to.";
   }
   return "The browser may delete it when the disk is short, all of this site's data at once.";

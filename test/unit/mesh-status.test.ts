@@ -235,9 +235,10 @@ test("own changes that nobody else has and the browser may delete are named firs
 
 test("a disk that is nearly full is said while there is room still", () => {
   const storage = { ...BROWSER, usageBytes: 901, quotaBytes: 1_000 };
-  const notices = (of: MeshStatus["storage"]) => statusWith([], [], {}, { storage: of }).notices;
-  expect(notices(storage)[0]).toMatch(/^Storage is nearly full: .* Free some space/);
-  expect(notices({ ...storage, usageBytes: 900 })[0]).not.toMatch(/full/);
+  const [full] = statusWith([], [], {}, { storage }).notices;
+  expect(full).toMatch(/^Storage is nearly full: .* Free some space/);
+  const [other] = statusWith([], [], {}, { storage: { ...storage, usageBytes: 900 } }).notices;
+  expect(other).not.toMatch(/full/);
 });
 
 test("what keeps a browser from linking, and who says nothing, is said with what to do", () => {

@@ -122,14 +122,19 @@ test("what is in memory is nothing to keep", async () => {
   expect(persistence.status()).toMatchObject({ persisted: null, usageBytes: null });
 });
 
-const eviction = (navigator: Partial<WindowScope["navigator"]>): string =>
-  open(createBrowser("refused", navigator).scope).persistence.status().eviction;
+const eviction = (
+  navigator: Partial<WindowScope["navigator"]>,
+  page: Partial<WindowScope> = {},
+): string => {
+  const { scope } = createBrowser("refused", navigator);
+  return open({ ...scope, ...page }).persistence.status().eviction;
+};
 
 test("each browser has its rules of deletion", () => {
   expect(eviction({})).toMatch(/when the disk is short, all of this site/);
   expect(eviction({ vendor: "Apple Computer, Inc." })).toMatch(/7 days/);
   expect(eviction({ vendor: "Apple Computer, Inc.", standalone: true })).not.toMatch(/7 days/);
-  expect(eviction({ storage: undefined as never })).toMatch(/over HTTPS the app could ask/);
+  expect(eviction({}, { isSecureContext: false })).toMatch(/over HTTPS the app could ask/);
 });
 
 test("what a page lacks has an effect and a remedy: HTTPS where that is all", () => {
