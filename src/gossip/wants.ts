@@ -35,8 +35,9 @@ import {
   type VersionRange,
 } from "../protocol/version-vector.ts";
 import type { IncomingChangeset, IngestItem, IngestOutcome } from "../seams.ts";
-import { rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
+import { payloadBytesOfOutline, rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
 import { chainOf, type IncomingView } from "./incoming.ts";
+import { createPlaceQueue } from "./place-queue.ts";
 import { type Intake, isTaken } from "./intake.ts";
 import type { LeaseKey, Leases } from "./leases.ts";
 import type { PeerView } from "./peer-view.ts";
@@ -134,6 +135,7 @@ export function createWants(options: WantsOptions): Wants {
   const backoffByKey = new Map<LeaseKey, Backoff>();
   /** Chains of which the last outline had to wait for those before it. */
   const crowded = new Set<AuthorStream>();
+  const placeQueue = createPlaceQueue({ peer, view, incoming });
   let peerBackoff: Backoff = { failures: 0, untilMs: 0 };
   let lastWant = 0;
   let lookedMs = 0;
@@ -207,11 +209,13 @@ export function createWants(options: WantsOptions): Wants {
   function freeRanges(filter: (key: AuthorStream) => boolean, nowMs: number): ChangesetRange[] {
     const ranges: ChangesetRange[] = [];
     const skipped: AuthorStream[] = [];
+    const awake = placeQueue.awake(nowMs);
     let scanned = 0;
     for (const key of view.lacking()) {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
       if (backedOff(key, nowMs) || !filter(key)) continue;
+      if (placeQueue.has(key) && !awake.has(key)) continue;
       const missing = withoutIncoming(key, view.missing(key));
       const free = leases.free(key, missing);
       // Somebody else is bringing what the rest has to follow.
@@ -319,7 +323,14 @@ export function createWants(options: WantsOptions): Wants {
     progress(want, bytes.length, nowMs);
     if (!intake.hasRoom(bytes.length)) return refused("ERR_BUSY");
     const key = authorStream(range);
+    placeQueue.delete(key);
+    const payloadBytes = type === "outline" ? payloadBytesOfOutline(bytes) : 0;
+    if (type === "outline" && !placeQueue.mayBring(payloadBytes, nowMs)) {
+      return putOff(want, key, payloadBytes, nowMs);
+    }
+    const brought = type === "outline" ? incoming.bring(peer, range, payloadBytes) : null;
     submit(want, { type, bytes }, key, range, (holder, outcomes, doneMs) => {
+      brought?.(outcomes[0]?.verdict === "incomplete");
       const taken = outcomes.length > 0 && outcomes.every(isTaken);
       const isNews = outcomes.some(({ verdict }) => verdict !== "known");
       if (taken) {
@@ -342,6 +353,14 @@ export function createWants(options: WantsOptions): Wants {
         backOff(key, doneMs);
       }
     });
+  }
+
+  /** No place for the outline now, and nobody's fault. */
+  function putOff(want: Want, key: AuthorStream, payloadBytes: number, nowMs: number): void {
+    want.silent.delete(key);
+    want.gained = true;
+    crowded.add(key);
+    placeQueue.add(key, payloadBytes, nowMs);
   }
 
   function chunk({ want: id, index, bytes }: ChunkMessage, nowMs: number): void {
