@@ -133,7 +133,14 @@ async function openHub(site: string): Promise<LiveHub> {
       certificate: await createWebrtcCertificate(systemRandom.bytes(8), Date.now()),
     },
   );
-  const server = await openSiteServer({ port: 0, host: HOST, site, describe: async () => ({}) });
+  const server = await openSiteServer({
+    port: 0,
+    host: HOST,
+    site,
+    describe: async () => ({}),
+    tls: null,
+    trust: null,
+  });
   const pageUrl = `http://${HOST}:${server.port}/`;
   return {
     pageUrl,

@@ -6,12 +6,12 @@
 
 import type { Mesh, MeshStatus } from "rowmesh";
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { Icon } from "./icons.tsx";
+import { useState } from "preact/hooks";
 import { Notebooks } from "./notebooks.tsx";
 import { reopenSession } from "./session.ts";
 import { NAME_CHARS_MAX, remember, settings } from "./settings.ts";
 import { attempt, say } from "./toasts.tsx";
+import { bytes, count } from "./words.ts";
 
 export function DeviceCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
   const { mesh, status } = props;
@@ -25,13 +25,20 @@ export function DeviceCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Eleme
         <dd data-testid="storage" data-kind={status.storage.kind}>
           {storageWords(status.storage)}
         </dd>
-        <Keeping durable={status.storage.durable} />
+        <Keeping storage={status.storage} />
+        {status.unsent > 0 && (
+          <>
+            <dt>Only here</dt>
+            <dd data-testid="unsent">
+              {count(status.unsent, "change")} that no other device is known to have
+            </dd>
+          </>
+        )}
         <dt>Site</dt>
         <dd>
           <code title={mesh.siteId}>{mesh.siteId.slice(0, 12)}…</code>
         </dd>
       </dl>
-      {!isSecureContext && <InsecureNotice />}
       <Rebuild mesh={mesh} />
     </article>
   );
@@ -50,27 +57,23 @@ function storageWords({ kind }: MeshStatus["storage"]): string {
   }
 }
 
-/** Browsers may clear the storage of sites that did not ask, when space runs out. */
-function Keeping(props: { durable: boolean }): JSX.Element | null {
-  const [kept, setKept] = useState<boolean | null>(null);
-  const storage: StorageManager | undefined = navigator.storage;
-  useEffect(() => {
-    attempt("ask how the storage is kept", async () =>
-      setKept((await storage?.persisted()) ?? null),
-    );
-  }, []);
-  if (!props.durable || kept === null) return null;
+/** What the browser promised, how much room there is, and when it may clear what is kept. */
+function Keeping(props: { storage: MeshStatus["storage"] }): JSX.Element {
+  const { persisted, usageBytes, quotaBytes, eviction, durable } = props.storage;
+  // The status follows within a minute.
+  const [granted, setGranted] = useState(false);
+  const kept = persisted === true || granted;
   const ask = async (): Promise<void> => {
-    const granted = await storage.persist();
-    setKept(granted);
-    if (!granted) say("The browser did not promise it. Installing the app often helps.");
+    const answer = await navigator.storage.persist();
+    setGranted(answer);
+    if (!answer) say("The browser did not promise it. Installing the app often helps.");
   };
   return (
     <>
       <dt>Kept</dt>
       <dd data-testid="kept" data-kept={kept}>
-        {kept ? "for good: the browser promised not to clear it" : "until the browser needs space"}
-        {!kept && (
+        {granted && persisted !== true ? "The browser has promised to keep it." : eviction}
+        {durable && persisted === false && !granted && (
           <button
             type="button"
             class="text-button"
@@ -81,6 +84,14 @@ function Keeping(props: { durable: boolean }): JSX.Element | null {
           </button>
         )}
       </dd>
+      {usageBytes !== null && (
+        <>
+          <dt>Room</dt>
+          <dd>
+            {bytes(usageBytes)} used{quotaBytes !== null && ` of ${bytes(quotaBytes)}`}
+          </dd>
+        </>
+      )}
     </>
   );
 }
@@ -116,23 +127,6 @@ function NameForm(): JSX.Element {
         </button>
       )}
     </form>
-  );
-}
-
-/** What plain http costs, seen from a phone on the LAN. */
-function InsecureNotice(): JSX.Element {
-  return (
-    <div class="problem" data-testid="insecure-notice">
-      <Icon name="alert" />
-      <div>
-        <p>This page came over plain http.</p>
-        <p class="quiet">
-          Writing and syncing work as they are, signed and encrypted between devices. Over https the
-          app would also open without a network, and keep its notebook in the faster private file
-          system.
-        </p>
-      </div>
-    </div>
   );
 }
 

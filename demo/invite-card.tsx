@@ -6,11 +6,11 @@
 
 import type { Mesh } from "rowmesh";
 import type { JSX } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { inviteLink, parseInviteLink } from "rowmesh/protocol";
-import { encode } from "uqr";
 import { Icon } from "./icons.tsx";
 import { inviteBaseUrl, isLoopback } from "./join-link.ts";
+import { QrCode } from "./qr-code.tsx";
 import { joinByLink } from "./session.ts";
 import { rememberJoinLink, settings } from "./settings.ts";
 import { Problem } from "./sheet.tsx";
@@ -54,7 +54,7 @@ function Invite(props: { link: string; onHide: () => void }): JSX.Element {
   };
   return (
     <div class="invite">
-      <QrCode text={shortLink(link)} />
+      <QrCode text={shortLink(link)} label="QR code of the invite link" testId="invite-qr" />
       {isLoopback() && (
         <p class="quiet">
           This page is open under an address that only works on this device. For others, open it
@@ -97,32 +97,6 @@ function shortLink(link: string): string {
 
 function isHere(address: string): boolean {
   return address.split("/")[2] === location.hostname;
-}
-
-/** Dark on light in every theme: cameras expect it. */
-function QrCode(props: { text: string }): JSX.Element {
-  const { size, path } = useMemo(() => qrPath(props.text), [props.text]);
-  return (
-    <svg
-      class="qr"
-      viewBox={`0 0 ${size} ${size}`}
-      role="img"
-      aria-label="QR code of the invite link"
-      data-testid="invite-qr"
-      shape-rendering="crispEdges"
-    >
-      <rect width={size} height={size} fill="#fff" />
-      <path d={path} fill="#10231a" />
-    </svg>
-  );
-}
-
-function qrPath(text: string): { readonly size: number; readonly path: string } {
-  const { data, size } = encode(text, { ecc: "L", border: 4 });
-  const dark = data.flatMap((row, y) =>
-    row.flatMap((isDark, x) => (isDark ? [`M${x} ${y}h1v1h-1z`] : [])),
-  );
-  return { size, path: dark.join("") };
 }
 
 export function JoinCard(props: { mesh: Mesh }): JSX.Element {

@@ -17,23 +17,38 @@ export function takeJoinLink(): string | null {
 /** Waiting longer would keep a person from a notebook that needs no network. */
 const HUB_TIMEOUT_MS = 2_000;
 
-/**
- * The join link of the hub that serves this page, so that opening its address is enough. Null when
- * the page comes from elsewhere, or the hub is out of reach.
- */
-export async function hubJoinLink(): Promise<string | null> {
+/** What the hub that serves this page says of itself. */
+export interface HubDescription {
+  readonly joinUrl: string | null;
+  /** Where the same app comes over https, and the page that tells how a device comes to trust it. */
+  readonly https: { readonly origin: string; readonly trustUrl: string } | null;
+}
+
+/** Null when the page comes from elsewhere, or the hub is out of reach. */
+export async function describeHub(): Promise<HubDescription | null> {
   try {
     const response = await fetch("rowmesh.json", {
       cache: "no-store",
       signal: AbortSignal.timeout(HUB_TIMEOUT_MS),
     });
     if (!response.ok) return null;
-    const { joinUrl } = (await response.json()) as { readonly joinUrl?: unknown };
-    return typeof joinUrl === "string" ? joinUrl : null;
+    const { joinUrl, https } = (await response.json()) as {
+      readonly joinUrl?: unknown;
+      readonly https?: { readonly origin?: unknown; readonly trustUrl?: unknown };
+    };
+    const { origin, trustUrl } = https ?? {};
+    return {
+      joinUrl: typeof joinUrl === "string" ? joinUrl : null,
+      https: isWebUrl(origin) && isWebUrl(trustUrl) ? { origin, trustUrl } : null,
+    };
   } catch {
     // No network, or a web server that answers every path with a page: no hub.
     return null;
   }
+}
+
+function isWebUrl(text: unknown): text is string {
+  return typeof text === "string" && /^https?:$/.test(URL.parse(text)?.protocol ?? "");
 }
 
 /** Where an invite made here should lead: this page, without query or fragment. */

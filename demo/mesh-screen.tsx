@@ -10,10 +10,12 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "./icons.tsx";
 import { DeviceCard } from "./device-card.tsx";
+import { GraphCard } from "./graph-card.tsx";
 import { InviteCard, JoinCard } from "./invite-card.tsx";
 import { summarise } from "./mesh-summary.ts";
 import { ObserversCard } from "./observers-card.tsx";
 import { PeersCard } from "./peers-card.tsx";
+import { PlatformCard } from "./platform-card.tsx";
 import { status } from "./session.ts";
 import { remember } from "./settings.ts";
 import { attempt, complain } from "./toasts.tsx";
@@ -31,6 +33,8 @@ export function MeshScreen(props: { mesh: Mesh }): JSX.Element | null {
         </div>
       </header>
       <StateCard mesh={mesh} status={current} />
+      <PlatformCard status={current} />
+      <GraphCard mesh={mesh} status={current} />
       <div class="cards">
         <div class="column">
           <PeersCard status={current} />
@@ -69,6 +73,11 @@ function StateCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
               {hash.slice(0, 8)}
             </code>{" "}
             — devices that show the same eight signs hold the same rows.
+          </p>
+        )}
+        {props.status.tab.role === "follower" && (
+          <p class="quiet" data-testid="tab-follower">
+            Another tab of this browser keeps the connections; this one works through it.
           </p>
         )}
       </div>

@@ -7,7 +7,7 @@
 import type { MeshStatus, PeerStatus } from "rowmesh";
 import type { JSX } from "preact";
 import { Icon } from "./icons.tsx";
-import { count, linkWords, nameOr } from "./words.ts";
+import { count, linkWords, nameOr, qualityWords } from "./words.ts";
 
 export function PeersCard(props: { status: MeshStatus }): JSX.Element {
   const { peers, online } = props.status;
@@ -33,7 +33,13 @@ function Peer(props: { peer: PeerStatus }): JSX.Element {
   const { peer } = props;
   const link = linkWords(peer.link);
   return (
-    <li class="entry" data-testid="peer" data-link={peer.link} data-role={peer.role}>
+    <li
+      class="entry"
+      data-testid="peer"
+      data-link={peer.link}
+      data-role={peer.role}
+      data-quality={peer.quality}
+    >
       <span class="entry-icon">
         <Icon name={peer.role === "hub" ? "hub" : "phone"} />
       </span>
@@ -60,5 +66,6 @@ function peerWords(peer: PeerStatus): string {
   if (peer.weLack > 0) parts.push(`has ${count(peer.weLack, "change")} we lack`);
   if (peer.itLacks > 0) parts.push(`lacks ${count(peer.itLacks, "change")} of ours`);
   if (peer.roundTripMs !== null) parts.push(`${Math.max(1, Math.round(peer.roundTripMs))} ms away`);
+  if (peer.quality === "slow" || peer.quality === "silent") parts.push(qualityWords(peer.quality));
   return parts.join(" · ");
 }

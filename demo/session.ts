@@ -6,7 +6,7 @@
 
 import { signal, type Signal } from "@preact/signals";
 import { isMeshError, openMesh, type Mesh, type MeshStatus } from "rowmesh";
-import { hubJoinLink } from "./join-link.ts";
+import { describeHub } from "./join-link.ts";
 import { schema } from "./schema.ts";
 import { remember, rememberJoinLink, rememberOpen, settings, type Notebook } from "./settings.ts";
 import { complain } from "./toasts.tsx";
@@ -40,7 +40,9 @@ export async function openSession(): Promise<void> {
   session.value = { type: "opening" };
   const { pendingLink, notebooks } = settings.value;
   try {
-    begin(await openJoined(pendingLink ?? notebooks[0].joinLink ?? (await hubJoinLink())));
+    const known = pendingLink ?? notebooks[0].joinLink;
+    const hub = known === null ? await describeHub() : null;
+    begin(await openJoined(known ?? hub?.joinUrl ?? null));
   } catch (error) {
     session.value = { type: "failed", error };
   }

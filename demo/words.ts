@@ -38,6 +38,19 @@ export function ago(thenMs: number, nowMs: number = Date.now()): string {
   return count(Math.floor(passedMs / DAY_MS), "day") + " ago";
 }
 
+/** As `ago`, for a time that is told as so long ago. */
+export function agoWords(passedMs: number): string {
+  return ago(0, passedMs);
+}
+
+/** "12 bytes", "3.4 MB", "1.2 GB". */
+export function bytes(amount: number): string {
+  if (amount < 1_000) return count(amount, "byte");
+  if (amount < 1e6) return `${numbers.format(Math.round(amount / 1e3))} kB`;
+  const [unit, of] = amount < 1e9 ? ([1e6, "MB"] as const) : ([1e9, "GB"] as const);
+  return `${(amount / unit).toFixed(amount < 10 * unit ? 1 : 0)} ${of}`;
+}
+
 /** "Today 14:03", "3 Nov 14:03". */
 export function moment(timeMs: number, nowMs: number = Date.now()): string {
   const then = new Date(timeMs);
@@ -70,6 +83,17 @@ export function linkWords(link: PeerStatus["link"]): { name: string; meaning: st
       };
     case "none":
       return { name: "not connected", meaning: "Known, but not reachable now." };
+  }
+}
+
+export function qualityWords(quality: NonNullable<PeerStatus["quality"]>): string {
+  switch (quality) {
+    case "good":
+      return "good";
+    case "slow":
+      return "slow";
+    case "silent":
+      return "silent for long";
   }
 }
 

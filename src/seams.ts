@@ -53,6 +53,8 @@ export interface NetworkHandlers {
   readonly peerDown: (peer: PeerId) => void;
   /** One frame of the stream protocol, in order. The next is not read before this resolves. */
   readonly frame: (from: PeerId, bytes: Uint8Array) => Promise<void>;
+  /** So many bytes of the next frame have come; about once a second while it is not whole. */
+  readonly arriving?: (from: PeerId, bytes: number) => void;
   /** One gossiped message. Resolves within 200 ms with what gossip should do with it. */
   readonly broadcast: (from: PeerId, bytes: Uint8Array) => Promise<BroadcastVerdict>;
 }

@@ -1,6 +1,7 @@
 /**
  * A hub's data directory: what makes it the same hub after a restart. Only its owner can read it.
  * ```
+ * DIR/authority.json     the certificate authority of `--https`, with a private key (authority-file.ts)
  * DIR/certificate.json   the WebRTC certificate; its hash is part of the hub's address
  * DIR/replica/           the database: the hub's key, the mesh, the log
  * ```
@@ -52,7 +53,8 @@ export async function loadOrCreateCertificate(directory: string): Promise<Webrtc
   return certificate;
 }
 
-function readIfPresent(path: string): string | null {
+/** @throws CommandError when it is there and cannot be read. */
+export function readIfPresent(path: string): string | null {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
@@ -84,8 +86,8 @@ function isCertificate(value: unknown): value is WebrtcCertificate {
   );
 }
 
-/** Whole or absent, never half, whenever the power fails. */
-function writeDurably(path: string, text: string): void {
+/** Whole or absent, never half, whenever the power fails. Only its owner can read it. */
+export function writeDurably(path: string, text: string): void {
   const unfinished = `${path}.new`;
   const file = openSync(unfinished, "w", OWNER_ONLY_FILE);
   try {

@@ -20,6 +20,8 @@ export interface HubOptions {
   readonly site: string | null;
   /** Of the mesh that a first run founds; null: not given. */
   readonly name: string | null;
+  /** A join link or the URL of another hub's page; null: not given. */
+  readonly join: string | null;
   readonly output: "text" | "json" | "quiet";
 }
 
@@ -29,13 +31,16 @@ export interface HubPorts {
   readonly webrtc: number;
   readonly websocket: number;
   readonly tcp: number;
+  /** null: no https. */
+  readonly https: number | null;
 }
 
 const DEFAULT_PORT = 4380;
 export const DEFAULT_DATA = "./rowmesh-hub";
 const DEFAULT_HOST = "0.0.0.0";
-/** The hub takes this one and the two that follow. */
+/** The hub takes this one and the two that follow; with https three. */
 const PORT_MAX = 65_533;
+const HTTPS_PORT_OFFSET = 3;
 
 export const HUB_HELP: string = `usage: rowmesh hub [options]
 
@@ -49,7 +54,12 @@ It is not an authority: while it is off, devices that know each other go on.
                 Node peers on N+2/tcp (default ${DEFAULT_PORT}); 0: any free ports
   --host ADDR   the address to listen on (default ${DEFAULT_HOST}: all)
   --site DIR    the app to serve, a folder with an index.html
-  --name NAME   the mesh's name, when this run founds it (default: this machine's name)
+  --join LINK   become part of an existing mesh instead of founding one: a join link, or the URL of
+                another hub's page. Hubs of one mesh on one LAN find each other by themselves.
+  --name NAME   the hub's name, and the mesh's when this run founds it (default: this machine's)
+  --https       serve the page over https too, on N+3/tcp, with a certificate of an authority that
+                the hub makes for its LAN; /trust on the page tells devices how to trust it
+  --https-port M  another port for that; 0: any free port
   --json        print one line of JSON when ready, and nothing else, on stdout
   --quiet       print nothing on stdout
 
@@ -68,6 +78,9 @@ export function parseHubOptions(args: readonly string[]): HubOptions {
       host: { type: "string", default: DEFAULT_HOST },
       site: { type: "string" },
       name: { type: "string" },
+      join: { type: "string" },
+      https: { type: "boolean", default: false },
+      "https-port": { type: "string" },
       json: { type: "boolean", default: false },
       quiet: { type: "boolean", default: false },
     },
@@ -75,24 +88,41 @@ export function parseHubOptions(args: readonly string[]): HubOptions {
     strict: true,
   });
   if (values.json && values.quiet) throw new UsageError("--json and --quiet exclude each other");
+  if (values.join === "") throw new UsageError("--join needs a link");
   if (values.data === "") throw new UsageError("--data needs a directory");
   if (isIP(values.host) === 0) throw new UsageError(`--host ${values.host} is no IP address`);
   return {
     data: resolve(values.data),
     host: values.host,
-    ports: parsePorts(values.port),
+    ports: parsePorts(values.port, parseHttps(values.https, values["https-port"])),
     site: values.site === undefined ? null : parseSite(values.site),
     name: values.name === undefined ? null : parseName(values.name),
+    join: values.join ?? null,
     output: values.json ? "json" : values.quiet ? "quiet" : "text",
   };
 }
 
-function parsePorts(text: string): HubPorts {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(port <= PORT_MAX)) throw new UsageError(`--port must be 0 to ${PORT_MAX}, not ${text}`);
-  if (port === 0) return { http: 0, webrtc: 0, websocket: 0, tcp: 0 };
-  return { http: port, webrtc: port, websocket: port + 1, tcp: port + 2 };
+type HttpsChoice = "off" | "follows" | { readonly port: number };
+
+function parseHttps(isOn: boolean, text: string | undefined): HttpsChoice {
+  if (text === undefined) return isOn ? "follows" : "off";
+  if (!isOn) throw new UsageError("--https-port needs --https");
+  const port = parsePort(text);
+  if (!(port <= 65_535)) throw new UsageError(`--https-port must be 0 to 65535, not ${text}`);
+  return { port };
 }
+
+function parsePorts(text: string, https: HttpsChoice): HubPorts {
+  const port = parsePort(text);
+  const max = https === "follows" ? PORT_MAX - 1 : PORT_MAX;
+  if (!(port <= max)) throw new UsageError(`--port must be 0 to ${max}, not ${text}`);
+  const httpsPort = { off: null, follows: port === 0 ? 0 : port + HTTPS_PORT_OFFSET };
+  const ports = { https: typeof https === "string" ? httpsPort[https] : https.port };
+  if (port === 0) return { http: 0, webrtc: 0, websocket: 0, tcp: 0, ...ports };
+  return { http: port, webrtc: port, websocket: port + 1, tcp: port + 2, ...ports };
+}
+
+const parsePort = (text: string): number => (/^\d{1,5}$/.test(text) ? Number(text) : Number.NaN);
 
 function parseSite(path: string): string {
   const directory = resolve(path);

@@ -25,12 +25,8 @@ export const bestFirst = (invite: Invite): Invite => ({
   hubs: PROTOCOLS.flatMap((protocol) => invite.hubs.filter((address) => protocol.test(address))),
 });
 
-/** `hosts` as {@link urlHosts} gives them. */
-export const joinLinks = (
-  invite: Invite,
-  hosts: readonly string[],
-  port: number,
-): readonly JoinLink[] => hosts.map((host) => joinLink(invite, `http://${host}:${port}`));
+export const joinLinks = (invite: Invite, origins: readonly string[]): readonly JoinLink[] =>
+  origins.map((origin) => joinLink(invite, origin));
 
 /**
  * Whoever opened the page under some address can reach the hub under it: that one comes first.

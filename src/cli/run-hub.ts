@@ -13,10 +13,13 @@ import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/gen
 import { CommandError, complain, EXIT_FAILURE, EXIT_OK, print } from "./command.ts";
 import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data-directory.ts";
 import type { HubOptions, HubPorts } from "./hub-options.ts";
+import { joinLinkOf } from "./join-source.ts";
 import { bestFirst, joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
+import { type HttpsSite, openHttpsSite } from "./https-site.ts";
 import { urlHosts } from "./lan-addresses.ts";
 import { tryPorts } from "./ports.ts";
 import { openSiteServer, type SiteServer } from "./site-server.ts";
+import { TRUST_PATH } from "./trust-page.ts";
 
 /** Resolves never: the process ends when the hub has stopped. @throws CommandError, MeshError */
 export async function runHub(options: HubOptions): Promise<never> {
@@ -40,9 +43,17 @@ function sayRefusals({ refusals }: MeshStatus): void {
 
 interface Hub {
   readonly mesh: Mesh;
-  readonly server: SiteServer;
+  readonly web: Web;
   readonly invite: Invite;
   readonly links: readonly JoinLink[];
+  /** Of the https page; empty without `--https`. */
+  readonly secureLinks: readonly JoinLink[];
+}
+
+/** What the hub serves to browsers. */
+interface Web {
+  readonly server: SiteServer;
+  readonly https: HttpsSite | null;
 }
 
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -62,22 +73,26 @@ function stopSignal(): Promise<void> {
 }
 
 async function openHub(options: HubOptions): Promise<Hub> {
+  const join = options.join === null ? null : await joinLinkOf(options.join);
   // Everything the hub writes holds or could hold secrets.
   process.umask(0o077);
   makeDataDirectory(options.data);
   const ready: { mesh: Mesh | null } = { mesh: null };
-  const server = await openServer(options, ready);
+  const web = await openWeb(options, ready);
   let mesh: Mesh | null = null;
   try {
     await tryPorts(options.host, options.ports);
-    mesh = await openMesh(options, server);
+    mesh = await openMesh(options, join, web);
     ready.mesh = mesh;
     const invite = await inviteNow(mesh);
-    const hosts = urlHosts(options.host, networkInterfaces());
-    return { mesh, server, invite, links: joinLinks(invite, hosts, server.port) };
+    const origins = urlHosts(options.host, networkInterfaces()).map(
+      (host) => `http://${host}:${web.server.port}`,
+    );
+    const links = joinLinks(invite, origins);
+    return { mesh, web, invite, links, secureLinks: joinLinks(invite, web.https?.origins() ?? []) };
   } catch (error) {
     await mesh?.close();
-    await server.close();
+    await closeWeb(web);
     throw explained(error, options);
   }
 }
@@ -86,41 +101,68 @@ async function openHub(options: HubOptions): Promise<Hub> {
 const inviteNow = async (mesh: Mesh): Promise<Invite> =>
   bestFirst(parseInviteLink(await mesh.invite()));
 
-async function openServer(
-  options: HubOptions,
-  ready: { readonly mesh: Mesh | null },
-): Promise<SiteServer> {
+async function openWeb(options: HubOptions, ready: { readonly mesh: Mesh | null }): Promise<Web> {
+  const { host, site, data, ports, name } = options;
+  const opened: { server: SiteServer | null; https: HttpsSite | null } = {
+    server: null,
+    https: null,
+  };
+  const describe = async (origin: string): Promise<object> => {
+    const { server, https } = opened;
+    if (ready.mesh === null || server === null) throw new RangeError("the mesh is not open yet");
+    const invite = await inviteNow(ready.mesh);
+    const { name: meshName } = decodeGenesisBody(invite.genesis.bodyBytes);
+    const description = { meshName, joinUrl: joinLink(invite, origin).url };
+    if (https === null) return description;
+    const { host: asked, hostname: askedName } = new URL(origin);
+    const trustUrl = `http://${askedName}:${server.port}${TRUST_PATH}`;
+    return { ...description, https: { origin: https.origin(asked), trustUrl } };
+  };
   try {
-    return await openSiteServer({
-      port: options.ports.http,
-      host: options.host,
-      site: options.site,
-      describe: async (origin) => {
-        if (ready.mesh === null) throw new RangeError("the mesh is not open yet");
-        const invite = await inviteNow(ready.mesh);
-        const { name } = decodeGenesisBody(invite.genesis.bodyBytes);
-        return { meshName: name, joinUrl: joinLink(invite, origin).url };
-      },
-    });
+    if (ports.https !== null) {
+      const { https: port } = ports;
+      opened.https = await openHttpsSite({
+        data,
+        host,
+        name: name ?? hostname(),
+        open: (tls, trust) => openSiteServer({ port, host, site, describe, tls, trust }),
+      });
+    }
+    const trust = opened.https?.trust ?? null;
+    const plain = { port: ports.http, tls: null };
+    const server = await openSiteServer({ ...plain, host, site, describe, trust });
+    opened.server = server;
+    return { server, https: opened.https };
   } catch (error) {
+    await opened.https?.close();
     throw explained(error, options);
   }
 }
 
-/** The first run founds the mesh; a later one finds it in the replica. */
+async function closeWeb({ server, https }: Web): Promise<void> {
+  await Promise.all([server.close(), https?.close()]);
+}
+
+/** The first run founds or joins the mesh; a later one finds it in the replica. */
 async function openMesh(
   { data, name, host, ports }: HubOptions,
-  server: SiteServer,
+  join: string | null,
+  { server, https }: Web,
 ): Promise<Mesh> {
   const deviceName = name ?? hostname();
   return openHubMesh(
-    { name: REPLICA_NAME, storage: { directory: data }, deviceName },
+    {
+      name: REPLICA_NAME,
+      storage: { directory: data },
+      deviceName,
+      ...(join === null ? {} : { join }),
+    },
     {
       meshName: deviceName,
       listen: listenAddresses(host, ports),
       certificate: await loadOrCreateCertificate(data),
       refusals: () => {
-        const requests = server.refusedRequests();
+        const requests = server.refusedRequests() + (https?.refusedRequests() ?? 0);
         return new Map(requests === 0 ? [] : [["ERR_REQUEST_INVALID", requests]]);
       },
     },
@@ -140,7 +182,7 @@ function listenAddresses(host: string, ports: HubPorts): readonly string[] {
 function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
   const code = systemErrorCode(error);
   if (code === "EADDRINUSE") {
-    const range = ports.http === 0 ? "" : ` (${ports.http} to ${ports.tcp})`;
+    const range = ports.http === 0 ? "" : ` (${ports.http} to ${ports.tcp}${httpsPart(ports)})`;
     return new CommandError(
       `a port is in use${range}. Stop the other hub, or choose another with --port.`,
     );
@@ -151,6 +193,11 @@ function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
   if (code === "EADDRNOTAVAIL") {
     return new CommandError(`this machine has no address ${host}. Choose another with --host.`);
   }
+  if (isMeshError(error, "ERR_MESH_DIFFERENT")) {
+    return new CommandError(
+      `${error.code}: the hub in ${data} belongs to another mesh. Choose another directory with --data.`,
+    );
+  }
   if (isMeshError(error, "ERR_STORAGE_LOCKED")) {
     return new CommandError(
       `another hub has ${data} open. Stop it, or choose another with --data.`,
@@ -159,10 +206,13 @@ function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
   return error;
 }
 
+const httpsPart = ({ https }: HubPorts): string => (https === null ? "" : `, ${https} for https`);
+
 const systemErrorCode = (error: unknown): string | undefined =>
   error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
 
-function announce(options: HubOptions, { mesh, invite, links, server }: Hub): void {
+function announce(options: HubOptions, hub: Hub): void {
+  const { mesh, web, invite, links } = hub;
   const [best] = links;
   if (best === undefined) throw new RangeError("no address");
   if (options.output === "quiet") return;
@@ -170,12 +220,13 @@ function announce(options: HubOptions, { mesh, invite, links, server }: Hub): vo
     const urls = links.map(({ url }) => url);
     const { peerId } = mesh;
     const { pid } = process;
-    const addresses = invite.hubs;
-    print(JSON.stringify({ ready: true, url: best.url, urls, peerId, addresses, pid }));
+    const addresses = invite.hubs.filter((address) => address.endsWith(`/p2p/${peerId}`));
+    const ready = { ready: true, url: best.url, urls, ...secureParts(hub) };
+    print(JSON.stringify({ ...ready, peerId, addresses, pid }));
     return;
   }
   const { name } = decodeGenesisBody(invite.genesis.bodyBytes);
-  if (options.name !== null && options.name !== name) {
+  if (options.join === null && options.name !== null && options.name !== name) {
     complain(`rowmesh hub: this mesh was founded as "${name}"; --name is ignored`);
   }
   print(`Hub of the mesh "${name}", ${mesh.peerId}\n`);
@@ -183,8 +234,30 @@ function announce(options: HubOptions, { mesh, invite, links, server }: Hub): vo
   print(`\nTo join, scan the code or open one of these pages:\n`);
   for (const { origin } of links) print(`  ${origin}/`);
   print(`\nJoin link for apps:\n\n  ${best.url}\n`);
+  saySecure(hub);
   if (options.site === null) print(`No app is served: start with --site DIR to serve one.`);
-  print(`Web page on port ${server.port}. Stop with Ctrl-C.`);
+  print(`Web page on port ${web.server.port}. Stop with Ctrl-C.`);
+}
+
+/** For `--json`; nothing without `--https`. */
+function secureParts({ web: { https }, links, secureLinks }: Hub): object {
+  const [best] = links;
+  if (https === null || best === undefined) return {};
+  return {
+    httpsUrls: secureLinks.map(({ url }) => url),
+    trust: { url: `${best.origin}${TRUST_PATH}`, sha256: https.fingerprint },
+  };
+}
+
+function saySecure({ web: { https }, links, secureLinks }: Hub): void {
+  const [best] = links;
+  if (https === null || best === undefined) return;
+  print(`Over https, for devices that trust this hub's authority:\n`);
+  for (const { origin } of secureLinks) print(`  ${origin}/`);
+  print(
+    `\nTo make a device trust it, open this page there, and compare the SHA-256 fingerprint:\n`,
+  );
+  print(`  ${best.origin}${TRUST_PATH}\n  ${https.fingerprint}\n`);
 }
 
 /** One line when a device comes or goes. */
@@ -210,11 +283,11 @@ function reportPeers(mesh: Mesh): () => void {
 /** A peer chooses its name: it may not move the cursor of our terminal. */
 const printable = (name: string): string => name.replace(/\p{C}/gu, "");
 
-async function closeHub({ mesh, server }: Hub): Promise<void> {
+async function closeHub({ mesh, web }: Hub): Promise<void> {
   const timer = setTimeout(() => {
     complain("rowmesh hub: could not stop in time; stopped at once, nothing stored is lost");
     process.exit(EXIT_FAILURE);
   }, CLOSE_TIMEOUT_MS);
-  await Promise.all([mesh.close(), server.close()]);
+  await Promise.all([mesh.close(), closeWeb(web)]);
   clearTimeout(timer);
 }

@@ -12,9 +12,11 @@
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { isIP, type Socket } from "node:net";
-import { hostname } from "node:os";
+import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
+import type { Socket } from "node:net";
 import sirv from "sirv";
+import { isLanHost } from "./lan-host.ts";
+import type { TrustPages } from "./trust-page.ts";
 
 export interface SiteServerOptions {
   /** 0 lets the system choose. */
@@ -24,12 +26,25 @@ export interface SiteServerOptions {
   readonly site: string | null;
   /** The body of `/rowmesh.json`, for a page loaded from `origin` (`http://192.168.1.5:4380`). */
   readonly describe: (origin: string) => Promise<object>;
+  /** Serves https with it; null: plain http. */
+  readonly tls: TlsCertificate | null;
+  /** Answered before the site; null: there are none. */
+  readonly trust: TrustPages | null;
+}
+
+/** Both PEM. */
+export interface TlsCertificate {
+  readonly key: string;
+  /** The server's own, then those that lead to the authority. */
+  readonly cert: string;
 }
 
 export interface SiteServer {
   readonly port: number;
   /** Requests answered with an error that is the sender's: 4xx, but for 404. */
   readonly refusedRequests: () => number;
+  /** For connections from now on. @throws RangeError when it serves plain http */
+  readonly replaceCertificate: (certificate: TlsCertificate) => void;
   /** Ends open connections too. */
   readonly close: () => Promise<void>;
 }
@@ -40,6 +55,8 @@ const HEADER_BYTES_MAX = 8 * 1_024;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_TIMEOUT_MS = 5_000;
+/** TLS; Node would wait two minutes. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** How often Node looks for requests beyond these times; its own 30 s would be three times too slow. */
 const CHECK_MS = 2_500;
 /** A browser opens six; a LAN has perhaps a hundred. */
@@ -85,31 +102,56 @@ export async function openSiteServer(options: SiteServerOptions): Promise<SiteSe
   };
   const serveSite = siteHandler(options.site);
 
-  const limits = { maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: CHECK_MS };
-  const server = createServer(limits, (request, response) => {
+  const handle: Handler = (request, response) => {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
     const { method, url = "/" } = request;
+    const trusted = options.trust?.(pathOf(url), request.headers.host) ?? null;
     if (method !== "GET" && method !== "HEAD") refuse(response, 405, { Allow: "GET, HEAD" });
     else if (url.length > URL_CHARS_MAX) refuse(response, 414);
     else if (!url.startsWith("/") || !isDecodable(url)) refuse(response, 400);
-    else if (url.split("?", 1)[0] !== "/rowmesh.json") serveSite(request, response);
+    else if (trusted !== null) {
+      answer(response, 200, trusted.contentType, trusted.body, trusted.headers);
+    } else if (pathOf(url) !== "/rowmesh.json") serveSite(request, response);
     else if (!isOwnHost(request)) refuse(response, 421);
     else void describe(options, request, response);
-  });
+  };
+  const server = createListener(options.tls, handle);
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.maxConnections = CONNECTIONS_MAX;
   server.on("clientError", (error: ClientError, socket: Socket) => {
+    // Else a connection that broke, mostly of a browser that does not trust the certificate.
+    if (!isUnparsed(error)) {
+      socket.destroy();
+      return;
+    }
     refused++;
     refuseUnparsed(error, socket);
   });
 
   const port = await listen(server, options.port, options.host);
-  return { port, refusedRequests: () => refused, close: () => close(server) };
+  return {
+    port,
+    refusedRequests: () => refused,
+    replaceCertificate: (certificate) => {
+      if (!("setSecureContext" in server)) throw new RangeError("serves plain http");
+      server.setSecureContext(certificate);
+    },
+    close: () => close(server),
+  };
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+function createListener(tls: TlsCertificate | null, handle: Handler): Server | SecureServer {
+  const limits = { maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: CHECK_MS };
+  if (tls === null) return createServer(limits, handle);
+  const security = { ...tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS };
+  return createSecureServer({ ...limits, ...security }, handle);
+}
+
+const pathOf = (url: string): string => url.split("?", 1)[0]!;
 
 function siteHandler(site: string | null): Handler {
   if (site === null) {
@@ -131,9 +173,9 @@ function siteHandler(site: string | null): Handler {
     },
   });
   return (request, response) => {
-    const [path = "/"] = (request.url ?? "/").split("?", 1);
+    const path = decodeURIComponent(pathOf(request.url ?? "/"));
     // `.git`, `.env` and the like are no part of a site.
-    if (/(^|[/\\])\./.test(decodeURIComponent(path))) {
+    if (/(^|[/\\])\./.test(path)) {
       answer(response, 404, "text/plain", "not found\n");
       return;
     }
@@ -151,7 +193,9 @@ async function describe(
   response: ServerResponse,
 ): Promise<void> {
   try {
-    const body = `${JSON.stringify(await options.describe(`http://${request.headers.host}`))}\n`;
+    const scheme = options.tls === null ? "http" : "https";
+    const description = await options.describe(`${scheme}://${request.headers.host}`);
+    const body = `${JSON.stringify(description)}\n`;
     answer(response, 200, "application/json", body, { "Cache-Control": "no-store" });
   } catch {
     answer(response, 503, "text/plain", "not ready\n", { "Retry-After": "1" });
@@ -162,8 +206,8 @@ function answer(
   response: ServerResponse,
   status: number,
   contentType: string,
-  body: string,
-  headers: Record<string, string> = {},
+  body: string | Uint8Array,
+  headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, {
     "Content-Type": contentType,
@@ -175,25 +219,19 @@ function answer(
 
 function isDecodable(url: string): boolean {
   try {
-    decodeURIComponent(url.split("?", 1)[0]!);
+    decodeURIComponent(pathOf(url));
     return !url.includes("\0") && !/%00/.test(url);
   } catch {
     return false;
   }
 }
 
-/** Names that no public name server can own, so that no web site can point one at this machine. */
-const LAN_NAME = /^[^.]+$|\.(local|lan|internal|home\.arpa)$/;
-
-/** A literal address, this machine's name, or a name that only a LAN gives out. */
 function isOwnHost({ headers: { host } }: IncomingMessage): boolean {
-  let name: string;
   try {
-    name = new URL(`http://${host ?? ""}`).hostname.replace(/^\[|\]$/g, "");
+    return isLanHost(new URL(`http://${host ?? ""}`).hostname);
   } catch {
     return false;
   }
-  return isIP(name) !== 0 || name === hostname().toLowerCase() || LAN_NAME.test(name);
 }
 
 interface ClientError extends Error {
@@ -202,6 +240,8 @@ interface ClientError extends Error {
 }
 
 /** What Node's parser refused: too long, too slow, not HTTP. */
+const isUnparsed = ({ code = "" }: ClientError): boolean => /^(HPE_|ERR_HTTP_)/.test(code);
+
 function refuseUnparsed(error: ClientError, socket: Socket): void {
   if (!socket.writable) {
     socket.destroy();

@@ -29,6 +29,7 @@ export function logCounts(state: ReplicaState): LogCounts {
   }
   if (state.file.usable()) state.forks = readForks(state, state.file.engine());
   const [firstParked] = state.parked.values();
+  const own = state.chains.own();
   return {
     held,
     parked,
@@ -44,6 +45,7 @@ export function logCounts(state: ReplicaState): LogCounts {
     refusedByCode: new Map(state.refusals),
     forks: state.forks,
     formerKeys: state.formerKeys,
+    unreleased: own === undefined ? 0 : own.head - Math.max(own.base, state.released.head),
   };
 }
 

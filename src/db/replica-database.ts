@@ -84,6 +84,8 @@ export interface LogCounts {
   readonly forks: readonly ForkProof[];
   /** Oldest first. */
   readonly formerKeys: readonly FormerKey[];
+  /** Own changesets that were never offered to anybody. */
+  readonly unreleased: number;
 }
 
 export interface LogAuthor {

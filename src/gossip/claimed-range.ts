@@ -39,6 +39,15 @@ export function rangeOfOutline(bytes: Uint8Array): ChangesetRange {
   return { site, ...chain, first: version, last: version };
 }
 
+/** Of one that decodes as far as {@link rangeOfOutline} reads. */
+export function payloadBytesOfOutline(bytes: Uint8Array): number {
+  const reader = new ByteReader(bytes);
+  readStream(reader);
+  reader.raw(PUBLIC_KEY_BYTES);
+  reader.raw(HASH_BYTES);
+  return decodeHeader(reader.sized(HEADER_BYTES_MAX)).payloadBytes;
+}
+
 /** One version. @throws MeshError */
 export function rangeOfBroadcast(bytes: Uint8Array): ChangesetRange {
   const reader = new ByteReader(bytes);

@@ -20,6 +20,8 @@ export type ReplicationEvent =
   | { readonly type: "peerUp"; readonly peer: PeerId }
   | { readonly type: "peerDown"; readonly peer: PeerId }
   | { readonly type: "frame"; readonly from: PeerId; readonly bytes: Uint8Array }
+  /** So many bytes of this peer's next frame have come. */
+  | { readonly type: "arriving"; readonly from: PeerId; readonly bytes: number }
   /** The network took every frame of the last `send` to this peer. */
   | { readonly type: "sent"; readonly peer: PeerId }
   | {

@@ -81,6 +81,9 @@ const TALK_ENTRIES = 512;
 /** Of a whole vector: an honest peer sends one a second at most, and mostly none. */
 const TALK_WHOLE = 64;
 
+/** What is shown of what a peer says; whose it is, only a dial proves. */
+const PEER_ID = /^[A-Za-z0-9]{1,128}$/;
+
 type LinkState =
   | { readonly type: "greeting" }
   | { readonly type: "open"; readonly hello: HelloMessage }
@@ -95,7 +98,13 @@ export interface Link {
   readonly site: () => SiteId | null;
   readonly lastHeardMs: () => number | null;
   readonly roundTripMs: () => number | null;
+  /** Whom it told of last. */
+  readonly neighbours: () => readonly PeerId[];
   readonly frame: (bytes: Uint8Array, nowMs: number) => void;
+  /** So many bytes of the next frame have come. */
+  readonly arriving: (bytes: number, nowMs: number) => void;
+  /** What we asked for may be on its way. */
+  readonly isArriving: () => boolean;
   readonly sent: () => void;
   readonly read: (reading: LogReading, nowMs: number) => void;
   readonly chunksRead: (
@@ -149,6 +158,8 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   let digestDue: "no" | "answer" | "ask" = "no";
   let askedDigestMs: number | null = null;
   let neighboursDue = true;
+  let neighboursTold = 0;
+  let neighbours: readonly PeerId[] = [];
   let vectorDueMs: number | null = null;
   let vectorSentMs = Number.NEGATIVE_INFINITY;
   let fullDueMs: number | null = null;
@@ -168,6 +179,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   function frame(bytes: Uint8Array, nowMs: number): void {
     if (state.type === "shut") return;
     lastHeardMs = nowMs;
+    wants.arriving(0, nowMs);
     try {
       const message = decodeMessage(bytes);
       if ((state.type === "open") === (message.type === "hello")) refused("ERR_UNASKED");
@@ -198,6 +210,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
         return wants.served(message.want, message.complete, nowMs);
       case "neighbours":
         talk.take(1, nowMs);
+        neighbours = [...new Set(message.peers)].filter((id) => PEER_ID.test(id));
         return emit({ type: "suggest", via: peer, peers: message.peers });
       case "wantChunks":
         return receiveWantChunks(message, nowMs);
@@ -309,7 +322,11 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
       neighboursDue = false;
       const peers = context.neighbours().filter((id) => id !== peer);
       const told = peers.slice(0, NEIGHBOURS_MAX);
-      if (told.length > 0) frames.push(encodeMessage({ type: "neighbours", peers: told }));
+      // None, when there were some: the last one left.
+      if (told.length + neighboursTold > 0) {
+        frames.push(encodeMessage({ type: "neighbours", peers: told }));
+      }
+      neighboursTold = told.length;
     }
     frames.push(...serving.frames());
     const isPaused = nowMs < repeats.nextMs();
@@ -373,7 +390,13 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     site: () => (state.type === "open" ? state.hello.site : null),
     lastHeardMs: () => lastHeardMs,
     roundTripMs: () => roundTripMs,
+    neighbours: () => neighbours,
     frame,
+    arriving: (bytes, nowMs) => {
+      lastHeardMs = nowMs;
+      wants.arriving(bytes, nowMs);
+    },
+    isArriving: wants.isArriving,
     sent: () => {
       isSending = false;
     },

@@ -5,7 +5,7 @@
  * versions are fetched first, of everybody who claims them at once.
  *
  * All claims together are waited for {@link WAIT_MS} after the last own changeset, or chunk of one,
- * that came, which nobody can forge. Who claimed some and brought none by then is not waited for again.
+ * that came, which nobody can forge; for twice that while a frame comes in slowly. Who claimed some and brought none by then is not waited for again.
  *
  * @module
  */
@@ -20,6 +20,9 @@ import type { Link } from "./link.ts";
 
 /** A lease lasts 5 s: time for one that lapsed and another. */
 const WAIT_MS = 10_000;
+const WAIT_SLOW_MS: number = 2 * WAIT_MS;
+/** For the rest of a frame of which something is here, and for the store to take it. */
+const ARRIVING_MS = 5_000;
 
 export interface OwnLog {
   readonly isOwn: (key: AuthorStream) => boolean;
@@ -41,7 +44,11 @@ export function createOwnLog({ site, ours, incoming, emit }: OwnLogOptions): Own
   const own = authorStream({ site, stream: "data" });
   let isOffered = false;
   /** Since when what others claim of our log is waited for, and what we held of it then. */
-  let waiting: { readonly sinceMs: number; readonly held: string } | null = null;
+  let waiting: {
+    readonly sinceMs: number;
+    readonly held: string;
+    readonly untilMs: number;
+  } | null = null;
   const unreliable = new Set<PeerId>();
 
   // Once each, whatever becomes of it: two who take turns in failing would keep us silent for ever.
@@ -67,14 +74,18 @@ export function createOwnLog({ site, ours, incoming, emit }: OwnLogOptions): Own
     const holders = known.filter(holdsMore);
     if (holders.length === 0) return false;
     const held = heldOfOwn();
-    if (waiting?.held !== held) waiting = { sinceMs: nowMs, held };
-    return nowMs < waiting.sinceMs + WAIT_MS;
+    if (waiting?.held !== held) waiting = { sinceMs: nowMs, held, untilMs: nowMs + WAIT_MS };
+    const { sinceMs } = waiting;
+    const isArriving = holders.some((link) => link.isArriving());
+    const untilMs = isArriving ? Math.min(sinceMs + WAIT_SLOW_MS, nowMs + ARRIVING_MS) : 0;
+    waiting = { ...waiting, untilMs: Math.max(waiting.untilMs, untilMs) };
+    return nowMs < waiting.untilMs;
   }
 
   return {
     isOwn,
     isOffered: () => isOffered,
-    dueMs: () => (waiting === null ? null : waiting.sinceMs + WAIT_MS),
+    dueMs: () => waiting?.untilMs ?? null,
     pump: (links, nowMs) => {
       const open = [...links].filter(({ state }) => state().type === "open");
       const known = open.filter(({ view }) => view.known());

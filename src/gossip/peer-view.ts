@@ -10,6 +10,7 @@
  */
 
 import { NEW_AUTHORS_CLAIMED_MAX, VECTOR_ENTRIES_PER_PEER_MAX } from "../protocol/limits.ts";
+import type { SiteId } from "../protocol/ids.ts";
 import type { VectorMessage } from "../protocol/messages.ts";
 import {
   type AuthorStream,
@@ -18,6 +19,7 @@ import {
   countVersions,
   mainOf,
   missingVersions,
+  streamOf,
   type VersionRange,
 } from "../protocol/version-vector.ts";
 import { chainsOf, createDigestedVector, type DigestedVector } from "./digest.ts";
@@ -28,6 +30,13 @@ interface Difference {
   readonly itLacks: number;
   /** Chains of one key that are not the same, although neither may lack a version. */
   readonly fork: boolean;
+}
+
+/** As {@link PeerView.totals}, of one author. */
+export interface AuthorDifference {
+  readonly site: SiteId;
+  readonly weLack: number;
+  readonly itLacks: number;
 }
 
 export interface PeerView {
@@ -63,6 +72,10 @@ export interface PeerView {
   readonly claims: (key: AuthorStream, version: number) => boolean;
   readonly lacks: (key: AuthorStream) => number;
   readonly totals: () => { readonly weLack: number; readonly itLacks: number };
+  /** The same by author, those with most first; looks at `streamsMax` streams at most. */
+  readonly byAuthor: (streamsMax: number, authorsMax: number) => readonly AuthorDifference[];
+  /** Up to which version it claims all we hold of that chain; 0 where it shows a fork, or nothing yet. */
+  readonly holdsUpTo: (key: AuthorStream) => number;
   /** Nothing is known to differ. */
   readonly same: () => boolean;
   readonly forks: () => ReadonlySet<AuthorStream>;
@@ -226,6 +239,25 @@ export function createPeerView(ours: DigestedVector): PeerView {
     return compared.size;
   }
 
+  function byAuthor(streamsMax: number, authorsMax: number): readonly AuthorDifference[] {
+    const bySite = new Map<SiteId, AuthorDifference>();
+    let left = streamsMax;
+    for (const [key, difference] of differences) {
+      if (left-- <= 0) break;
+      if (difference.weLack + difference.itLacks === 0) continue;
+      const { site } = streamOf(key);
+      const before = bySite.get(site) ?? NOTHING;
+      bySite.set(site, {
+        site,
+        weLack: before.weLack + difference.weLack,
+        itLacks: before.itLacks + difference.itLacks,
+      });
+    }
+    return [...bySite.values()]
+      .sort((a, b) => b.weLack + b.itLacks - a.weLack - a.itLacks)
+      .slice(0, authorsMax);
+  }
+
   return {
     known: () => known,
     claim,
@@ -279,6 +311,11 @@ export function createPeerView(ours: DigestedVector): PeerView {
     claims: (key, version) => holdsVersion(theirs, key, version),
     lacks: (key) => differences.get(key)?.weLack ?? 0,
     totals: () => ({ weLack, itLacks }),
+    byAuthor,
+    holdsUpTo: (key) => {
+      const { itLacks: lacked, fork } = differences.get(key) ?? NOTHING;
+      return known && !fork ? (ours.entries.get(key)?.head ?? 0) - lacked : 0;
+    },
     same: () => known && differences.size === 0,
     forks: () => forks,
   };

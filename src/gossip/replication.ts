@@ -19,13 +19,14 @@ import type { IncomingChangeset, Random } from "../seams.ts";
 import { createBroadcasting } from "./broadcast.ts";
 import { createDigestedVector } from "./digest.ts";
 import type { Effect, Emit, ReplicationEvent } from "./effect.ts";
+import { createHeldElsewhere, type HeldVersions } from "./held-elsewhere.ts";
 import { createIncomingView } from "./incoming.ts";
 import { createIntake } from "./intake.ts";
 import { createLeases } from "./leases.ts";
 import { createLink, type Identity, type Link, type LinkContext } from "./link.ts";
 import { createNewcomers } from "./newcomers.ts";
 import { createOwnLog } from "./own-log.ts";
-import type { PeerView } from "./peer-view.ts";
+import type { AuthorDifference, PeerView } from "./peer-view.ts";
 import { createRecent } from "./recent.ts";
 import { createRefusals } from "./refusals.ts";
 
@@ -34,12 +35,18 @@ const ROUND_PEERS_MAX = 16;
 /** A status costs no more than this, whatever peers claim. */
 const CLAIMS_COUNTED_MAX = 8_192;
 const FORKS_SHOWN_MAX = 256;
+/** Authors by whom a peer's difference is told. */
+const LACKS_SHOWN_MAX = 8;
 
 export interface ReplicationOptions extends Identity {
   /** What the store holds. */
   readonly vector: readonly VectorEntry[];
   /** Large changesets that the store has half received. */
   readonly incoming?: readonly IncomingChangeset[];
+  /** What we wrote under, the site of the hello first; left out: that one alone. */
+  readonly ownSites?: readonly SiteId[];
+  /** What was known of it before, as the last status told. */
+  readonly heldElsewhere?: HeldVersions;
   readonly random: Random;
   /** Mean time between rounds; each is drawn from ±50 % of it, so that peers spread out. */
   readonly roundMs: number;
@@ -57,7 +64,11 @@ export interface ReplicationPeer {
   /** Versions, by what it claims: it may lie. */
   readonly weLack: number;
   readonly itLacks: number;
+  /** Those with most first, at most 8; of more claims than a status may look at, of the first ones. */
+  readonly lacks: readonly AuthorDifference[];
   readonly sameDigest: boolean;
+  /** Whom it says it is linked to, besides us; any text of letters and digits. */
+  readonly linkedTo: readonly PeerId[];
 }
 
 export interface ReplicationStatus {
@@ -74,6 +85,10 @@ export interface ReplicationStatus {
   readonly duplicates: number;
   /** Bytes in memory on their way into the store. */
   readonly intakeBytes: number;
+  /** Of our own log, what peers claim or claimed to hold. */
+  readonly heldElsewhere: HeldVersions;
+  /** Own released versions that nobody claims or claimed. */
+  readonly unheld: number;
 }
 
 export interface Replication {
@@ -97,6 +112,8 @@ export function createReplication(options: ReplicationOptions): Replication {
   const ownLog = createOwnLog({ site, ours, incoming, emit });
   const newcomers = createNewcomers(ours.entries);
   const recent = createRecent(ours.entries);
+  const { ownSites = [site], heldElsewhere: heldBefore = new Map() } = options;
+  const heldElsewhere = createHeldElsewhere(ownSites, ours, heldBefore);
   let lastHolder = 0;
   let turn = 0;
   const context: LinkContext = {
@@ -139,15 +156,15 @@ export function createReplication(options: ReplicationOptions): Replication {
   function dispatch(event: ReplicationEvent, nowMs: number): void {
     switch (event.type) {
       case "peerUp":
-        links.get(event.peer)?.close();
+        peerDown(event.peer);
         links.set(event.peer, createLink(event.peer, context, nowMs));
         return;
       case "peerDown":
-        links.get(event.peer)?.close();
-        links.delete(event.peer);
-        return;
+        return peerDown(event.peer);
       case "frame":
         return links.get(event.from)?.frame(event.bytes, nowMs);
+      case "arriving":
+        return links.get(event.from)?.arriving(event.bytes, nowMs);
       case "sent":
         return links.get(event.peer)?.sent();
       case "changed":
@@ -166,6 +183,14 @@ export function createReplication(options: ReplicationOptions): Replication {
       case "wake":
         wakeMs = null;
     }
+  }
+
+  function peerDown(peer: PeerId): void {
+    const link = links.get(peer);
+    if (link === undefined) return;
+    heldElsewhere.look(link.view);
+    link.close();
+    links.delete(peer);
   }
 
   function changed(
@@ -243,11 +268,13 @@ export function createReplication(options: ReplicationOptions): Replication {
     const forked = new Set<AuthorStream>();
     for (const view of views) {
       for (const key of view.forks()) if (forked.size < FORKS_SHOWN_MAX) forked.add(key);
+      heldElsewhere.look(view);
     }
+    const streamsMax = Math.floor(CLAIMS_COUNTED_MAX / Math.max(1, views.length));
     return {
       digest: ours.digest(),
       offered: ownLog.isOffered(),
-      peers: [...links.values()].map(peerStatus),
+      peers: [...links.values()].map((link) => peerStatus(link, streamsMax)),
       missing: missingOf(views),
       forks: [...forked].map((key) => ({
         site: streamOf(key).site,
@@ -256,6 +283,8 @@ export function createReplication(options: ReplicationOptions): Replication {
       refusals: refusals.byCode(),
       duplicates: refusals.duplicates(),
       intakeBytes: intake.bytes(),
+      heldElsewhere: heldElsewhere.held(),
+      unheld: heldElsewhere.unheld(),
     };
   }
 
@@ -278,7 +307,7 @@ function missingOf(views: readonly PeerView[]): number {
   return [...missingByKey.values()].reduce((sum, count) => sum + count, 0);
 }
 
-function peerStatus(link: Link): ReplicationPeer {
+function peerStatus(link: Link, streamsMax: number): ReplicationPeer {
   const state = link.state();
   const hello = state.type === "open" ? state.hello : null;
   return {
@@ -289,6 +318,8 @@ function peerStatus(link: Link): ReplicationPeer {
     lastHeardMs: link.lastHeardMs(),
     roundTripMs: link.roundTripMs(),
     ...link.view.totals(),
+    lacks: link.view.byAuthor(streamsMax, LACKS_SHOWN_MAX),
     sameDigest: link.view.same(),
+    linkedTo: link.neighbours(),
   };
 }

@@ -35,8 +35,9 @@ import {
   type VersionRange,
 } from "../protocol/version-vector.ts";
 import type { IncomingChangeset, IngestItem, IngestOutcome } from "../seams.ts";
-import { rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
+import { payloadBytesOfOutline, rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
 import { chainOf, type IncomingView } from "./incoming.ts";
+import { createPlaceQueue } from "./place-queue.ts";
 import { type Intake, isTaken } from "./intake.ts";
 import type { LeaseKey, Leases } from "./leases.ts";
 import type { PeerView } from "./peer-view.ts";
@@ -46,8 +47,8 @@ const WANTS_ASKING_MAX = 2;
 const WANTS_KNOWN_MAX = 4;
 /** A peer that sends nothing for this long lets go of what it was asked for. */
 const LEASE_MS = 5_000;
-/** Progress slower than 8 bytes a millisecond (64 kbit/s) counts as none. */
-const LEASE_BYTES_PER_MS = 8;
+/** Progress slower than 4 bytes a millisecond (32 kbit/s) counts as none. */
+const LEASE_BYTES_PER_MS = 4;
 const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
 /** Chains of one peer whose failures are remembered: as many as it may claim that we do not know. */
@@ -112,6 +113,10 @@ export interface Wants {
   readonly run: (want: number, bytes: Uint8Array, nowMs: number) => void;
   readonly outline: (want: number, bytes: Uint8Array, nowMs: number) => void;
   readonly chunk: (chunk: ChunkMessage, nowMs: number) => void;
+  /** So many bytes of the peer's next frame have come: a chunk takes 8 s at 64 kbit/s. */
+  readonly arriving: (bytes: number, nowMs: number) => void;
+  /** Part of a frame is here, and something is asked for. */
+  readonly isArriving: () => boolean;
   readonly served: (want: number, complete: boolean, nowMs: number) => void;
   /** Takes back what the peer holds leased without progress. */
   readonly expire: (nowMs: number) => void;
@@ -130,12 +135,15 @@ export function createWants(options: WantsOptions): Wants {
   const backoffByKey = new Map<LeaseKey, Backoff>();
   /** Chains of which the last outline had to wait for those before it. */
   const crowded = new Set<AuthorStream>();
+  const placeQueue = createPlaceQueue({ peer, view, incoming });
   let peerBackoff: Backoff = { failures: 0, untilMs: 0 };
   let lastWant = 0;
   let lookedMs = 0;
   let chunksAtOnce = CHUNKS_AT_FIRST;
   /** Since when, and with how many bytes, the oldest want is being answered. */
   let turn = { sinceMs: 0, progressMs: 0, bytes: 0 };
+  /** Of a frame that is not whole. */
+  let arrivingBytes = 0;
 
   const asking = () =>
     wants.size === 0 ? [] : [...wants.values()].filter(({ state }) => state === "asking");
@@ -201,11 +209,13 @@ export function createWants(options: WantsOptions): Wants {
   function freeRanges(filter: (key: AuthorStream) => boolean, nowMs: number): ChangesetRange[] {
     const ranges: ChangesetRange[] = [];
     const skipped: AuthorStream[] = [];
+    const awake = placeQueue.awake(nowMs);
     let scanned = 0;
     for (const key of view.lacking()) {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
       if (backedOff(key, nowMs) || !filter(key)) continue;
+      if (placeQueue.has(key) && !awake.has(key)) continue;
       const missing = withoutIncoming(key, view.missing(key));
       const free = leases.free(key, missing);
       // Somebody else is bringing what the rest has to follow.
@@ -313,7 +323,14 @@ export function createWants(options: WantsOptions): Wants {
     progress(want, bytes.length, nowMs);
     if (!intake.hasRoom(bytes.length)) return refused("ERR_BUSY");
     const key = authorStream(range);
+    placeQueue.delete(key);
+    const payloadBytes = type === "outline" ? payloadBytesOfOutline(bytes) : 0;
+    if (type === "outline" && !placeQueue.mayBring(payloadBytes, nowMs)) {
+      return putOff(want, key, payloadBytes, nowMs);
+    }
+    const brought = type === "outline" ? incoming.bring(peer, range, payloadBytes) : null;
     submit(want, { type, bytes }, key, range, (holder, outcomes, doneMs) => {
+      brought?.(outcomes[0]?.verdict === "incomplete");
       const taken = outcomes.length > 0 && outcomes.every(isTaken);
       const isNews = outcomes.some(({ verdict }) => verdict !== "known");
       if (taken) {
@@ -336,6 +353,14 @@ export function createWants(options: WantsOptions): Wants {
         backOff(key, doneMs);
       }
     });
+  }
+
+  /** No place for the outline now, and nobody's fault. */
+  function putOff(want: Want, key: AuthorStream, payloadBytes: number, nowMs: number): void {
+    want.silent.delete(key);
+    want.gained = true;
+    crowded.add(key);
+    placeQueue.add(key, payloadBytes, nowMs);
   }
 
   function chunk({ want: id, index, bytes }: ChunkMessage, nowMs: number): void {
@@ -413,7 +438,8 @@ export function createWants(options: WantsOptions): Wants {
   }
 
   const deadlineMs = () =>
-    Math.min(turn.progressMs + LEASE_MS, turn.sinceMs + LEASE_MS + turn.bytes / LEASE_BYTES_PER_MS);
+    LEASE_MS +
+    Math.min(turn.progressMs, turn.sinceMs + (turn.bytes + arrivingBytes) / LEASE_BYTES_PER_MS);
 
   function expire(nowMs: number): void {
     if (asking().length > 0 && nowMs >= deadlineMs()) letGo(nowMs);
@@ -434,6 +460,11 @@ export function createWants(options: WantsOptions): Wants {
     run: (id, bytes, nowMs) => receive(id, "run", bytes, nowMs),
     outline: (id, bytes, nowMs) => receive(id, "outline", bytes, nowMs),
     chunk,
+    arriving: (bytes, nowMs) => {
+      if (bytes > arrivingBytes) turn.progressMs = nowMs;
+      arrivingBytes = bytes;
+    },
+    isArriving: () => arrivingBytes > 0 && asking().length > 0,
     served,
     expire,
     dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),

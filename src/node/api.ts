@@ -74,6 +74,16 @@ export interface Mesh extends Streams, Bundles {
   }) => Promise<string>;
   /** Joins the mesh of the link, keeping local drafts. @throws ERR_MESH_DIFFERENT, ERR_INVITE_INVALID */
   readonly join: (link: string) => Promise<void>;
+  /**
+   * Links with a device to which no common peer leads, by two short codes that people hand over: as
+   * QR codes, or as text. Given up after 10 minutes; at most 4 are open at once. A failed or aborted
+   * `connect` ends the pairing, but for a code that was not one. Browsers only.
+   * @throws ERR_PAIRING_FAILED, ERR_NOT_SUPPORTED, ERR_ABORTED, ERR_CLOSED
+   */
+  readonly pair: (options?: {
+    /** Gives the pairing up, while it is not connected. */
+    readonly signal?: AbortSignal;
+  }) => Promise<Pairing>;
   /** Takes this device off the network, and back. Reads and writes go on meanwhile. */
   readonly online: (online: boolean) => Promise<void>;
   /** Re-creates the tables from the signed log into a fresh file and switches to it. */
@@ -81,15 +91,56 @@ export interface Mesh extends Streams, Bundles {
   readonly close: () => Promise<void>;
 }
 
+/**
+ * One meeting of two devices without a server: each shows its code and reads the other's. Both may
+ * show theirs at once, and connect in any order.
+ */
+export interface Pairing {
+  /** What the other device reads: a text of QR's alphanumeric characters, at most 210 (140 bytes). */
+  readonly code: string;
+  /** Of this device's key, for people to compare: the text that the other side's `read` gives. */
+  readonly fingerprint: string;
+  /** Whose code it is; contacts nobody. Case and white space do not matter. @throws ERR_PAIRING_INVALID */
+  readonly read: (code: string) => PairingPeer;
+  /**
+   * Trusts the device of that code and links with it, going online if need be. A device that is in
+   * no mesh joins the other's; of two such devices one founds a mesh. Resolves when the link carries
+   * data, which takes the other side's `connect` too.
+   * @throws ERR_PAIRING_INVALID, ERR_PAIRING_FAILED, ERR_MESH_DIFFERENT, ERR_ABORTED
+   */
+  readonly connect: (
+    code: string,
+    options?: { readonly signal?: AbortSignal },
+  ) => Promise<PairingPeer>;
+  /** Gives up what is not connected; idempotent. A link that was made stays. */
+  readonly close: () => Promise<void>;
+}
+
+export interface PairingPeer {
+  readonly peerId: PeerId;
+  readonly fingerprint: string;
+  /** Known from the mesh. */
+  readonly name: string | null;
+}
+
 export interface MeshStatus {
   readonly meshId: MeshId | null;
   readonly online: boolean;
-  readonly storage: {
-    readonly kind: "opfs" | "indexeddb" | "memory" | "directory";
-    readonly durable: boolean;
+  readonly storage: StorageStatus;
+  readonly tab: {
+    /** Of this browser tab; "alone" in Node and where tabs cannot share a database. */
+    readonly role: TabRole;
   };
-  /** Of this browser tab; "alone" in Node and where tabs cannot share. */
-  readonly tab: { readonly role: "alone" | "leader" | "follower" };
+  /** What this page's origin or browser does not have. */
+  readonly platform: PlatformStatus;
+  readonly queues: {
+    /** On the way into the store. */
+    readonly intakeBytes: number;
+    /** On the way to peers, over all links. */
+    readonly unsentBytes: number;
+    /** Received, and not handled yet, over all links. */
+    readonly unhandledBytes: number;
+  };
   /** Equal digests mean equal logs. */
   readonly digest: string;
   readonly peers: readonly PeerStatus[];
@@ -118,6 +169,13 @@ export interface MeshStatus {
   }[];
   /** Changesets known to exist somewhere and not held here. */
   readonly missing: number;
+  /**
+   * Own changesets, drafts too, that no other device is known to hold: no peer that is or was linked
+   * ever claimed them. What was claimed within the last 5 s of a page that was killed is forgotten,
+   * and bundles and streams do not count, so it is rather too many than too few. A claim is no
+   * promise: the other device may lose its data, or lie.
+   */
+  readonly unsent: number;
   /** True when every connected peer reported our digest and nothing waits. */
   readonly converged: boolean;
   readonly refusals: readonly {
@@ -141,9 +199,44 @@ export interface MeshStatus {
     /** Milliseconds since 1970, by this device's clock. */
     readonly takenMs: number;
   }[];
-  /** Plain sentences, most important first. */
+  /** Plain sentences, most important first, each with what to do if there is something to do. */
   readonly notices: readonly string[];
 }
+
+export interface StorageStatus {
+  readonly kind: "opfs" | "indexeddb" | "memory" | "directory";
+  /** Whether what is committed outlives this page or process. */
+  readonly durable: boolean;
+  /** `navigator.storage.persisted()`; null where there is no such thing, or it is not known yet. */
+  readonly persisted: boolean | null;
+  /** Of all that this page's origin stores, as the browser estimates it; null as above. */
+  readonly usageBytes: number | null;
+  readonly quotaBytes: number | null;
+  /** When the data may be deleted by somebody else than the app, in one plain sentence. */
+  readonly eviction: string;
+}
+
+/** Of the tabs that share one database, the leader has it open. */
+export type TabRole = "alone" | "leader" | "follower";
+
+export interface PlatformStatus {
+  /** Of the page; null in Node. */
+  readonly secureContext: boolean | null;
+  /** Empty in Node. Each with what that means, and what to do. */
+  readonly lacks: readonly {
+    readonly feature: PlatformFeature;
+    readonly effect: string;
+    readonly remedy: string;
+  }[];
+}
+
+export type PlatformFeature =
+  | "opfs"
+  | "service-worker"
+  | "web-locks"
+  | "webcrypto"
+  | "camera"
+  | "webrtc";
 
 export interface PeerStatus {
   readonly peerId: PeerId;
@@ -154,10 +247,27 @@ export interface PeerStatus {
   /** Milliseconds ago. */
   readonly lastHeardMs: number | null;
   readonly roundTripMs: number | null;
+  /**
+   * "silent": no frame for 20 s, while healthy links say something every 5 s. "slow": a round trip
+   * above 1 s, or above 200 ms with 256 KiB unsent. Null without a link that carries data, and
+   * before its first frame.
+   */
+  readonly quality: "good" | "slow" | "silent" | null;
   /** Changesets it told of that we lack, and those we hold that it lacks. */
   readonly weLack: number;
   readonly itLacks: number;
+  /** The same by author, those with most first, at most 8; of very many authors, not all are looked at. */
+  readonly lacks: readonly {
+    readonly siteId: SiteId;
+    readonly name: string | null;
+    readonly weLack: number;
+    readonly itLacks: number;
+  }[];
   readonly sameDigest: boolean;
+  /** Whom it says it is linked to, besides this device. */
+  readonly linkedTo: readonly PeerId[];
+  /** Bytes on the way to it, and from it. */
+  readonly queue: { readonly unsentBytes: number; readonly unhandledBytes: number };
 }
 
 export interface AuthorStatus {

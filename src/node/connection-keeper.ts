@@ -6,11 +6,14 @@
  * Sans-IO: events and the time in, effects out. The driver is `src/node/libp2p-network.ts`.
  *
  * Rules:
- * 1. Hubs are always kept connected.
+ * 1. Hubs are always kept connected, and so are peers found on the LAN. Between two hubs, and between
+ *    those that found each other, the smaller peer id dials, and the larger one after FOUND_WAIT_MS:
+ *    the other may not know of it.
  * 2. Below DEGREE_TARGET direct links to others, candidates are dialled, in random order, by the
  *    smaller peer id; by the larger one only when it has fewer than DEGREE_MIN links and has waited
  *    LARGER_WAIT_MS, so that nobody waits for ever for a peer that cannot or will not dial.
- * 3. Above `degreeMax`, the newest links that the other side opened are closed.
+ * 3. Above `degreeMax`, the newest links that the other side opened are closed, but for those that
+ *    people made: there may be no other way to those devices.
  * 4. A candidate is dialled through neighbours that told of it and are directly connected now.
  * 5. A relayed connection is only for signalling, and a second direct one for nothing: both are
  *    closed after a while.
@@ -22,7 +25,7 @@
  */
 
 import type { PeerId } from "../protocol/ids.ts";
-import { CANDIDATE_RELAYS_MAX, CANDIDATES_MAX } from "../protocol/limits.ts";
+import { CANDIDATE_RELAYS_MAX, CANDIDATES_MAX, FOUND_PEERS_MAX } from "../protocol/limits.ts";
 import type { Random } from "../seams.ts";
 
 const DEGREE_MIN = 4;
@@ -30,6 +33,8 @@ export const DEGREE_TARGET = 8;
 export const DEGREE_MAX = 12;
 /** Two peers that dial each other at once end with two connections. */
 export const LARGER_WAIT_MS = 8_000;
+/** As LARGER_WAIT_MS, for peers that have addresses of their own. */
+export const FOUND_WAIT_MS = 2_000;
 /** More at a time, and a page of a dozen peers starves its own handshakes (facts: 119 s against 20 s). */
 export const DIALS_MAX = 2;
 /** Time for both sides to move their streams to the better connection before the other is closed. */
@@ -64,6 +69,8 @@ export type KeeperEvent =
   | { readonly type: "suggested"; readonly via: PeerId; readonly peers: readonly PeerId[] }
   | { readonly type: "found"; readonly peer: PeerId; readonly addresses: readonly string[] }
   | { readonly type: "dialled"; readonly peer: PeerId; readonly outcome: "opened" | "failed" }
+  /** People are linking this device with that one by hand. */
+  | { readonly type: "paired"; readonly peer: PeerId }
   /** The peer is not to be dialled before then. */
   | { readonly type: "banned"; readonly peer: PeerId; readonly untilMs: number }
   | { readonly type: "networkChanged" }
@@ -78,6 +85,8 @@ export type KeeperEffect =
 
 export interface ConnectionKeeperOptions {
   readonly self: PeerId;
+  /** A hub leaves it to the smaller of two hubs to dial. */
+  readonly role: "device" | "hub";
   readonly hubs: readonly KeptHub[];
   /** "none": candidates are dialled by found addresses only. */
   readonly signalling: "relays" | "none";
@@ -92,8 +101,11 @@ export interface ConnectionKeeper {
 
 interface Candidate {
   readonly peer: PeerId;
-  readonly role: "hub" | "device";
+  /** "found": on the LAN, by multicast. */
+  role: "hub" | "found" | "device";
   addresses: readonly string[];
+  /** Where it says that it is now; before the addresses that were known. */
+  foundAddresses: readonly string[];
   /** Latest teller last. */
   readonly relays: Set<PeerId>;
   failures: number;
@@ -101,6 +113,7 @@ interface Candidate {
   bannedUntilMs: number;
   /** Since when there has been no direct link. */
   unlinkedMs: number;
+  isPaired: boolean;
 }
 
 interface Kept extends KeptConnection {
@@ -110,11 +123,12 @@ interface Kept extends KeptConnection {
 }
 
 export function createConnectionKeeper(options: ConnectionKeeperOptions): ConnectionKeeper {
-  const { self, hubs, signalling, degreeMax, random } = options;
+  const { self, role, hubs, signalling, degreeMax, random } = options;
   const candidates = new Map<PeerId, Candidate>();
   const connections = new Map<string, Kept>();
   const connectionsByPeer = new Map<PeerId, Set<Kept>>();
   const dialling = new Set<PeerId>();
+  let isBegun = false;
   for (const { peer, addresses } of hubs) {
     candidates.set(peer, newCandidate(peer, "hub", addresses, 0));
   }
@@ -122,24 +136,24 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   const connectionsTo = (peer: PeerId): readonly Kept[] => [...(connectionsByPeer.get(peer) ?? [])];
   const isLinked = (peer: PeerId): boolean =>
     connectionsTo(peer).some(({ path }) => path === "direct");
-  const isHub = (peer: PeerId): boolean => candidates.get(peer)?.role === "hub";
+  const isKept = (peer: PeerId): boolean => (candidates.get(peer)?.role ?? "device") !== "device";
 
   const degreeNow = (): number =>
-    [...connectionsByPeer.keys()].filter((peer) => !isHub(peer) && isLinked(peer)).length;
+    [...connectionsByPeer.keys()].filter((peer) => !isKept(peer) && isLinked(peer)).length;
 
   /** The candidate, made if there is room; a forgotten one is the one that failed most. */
   function candidate(peer: PeerId, nowMs: number): Candidate {
     const known = candidates.get(peer);
     if (known !== undefined) return known;
-    if (candidates.size >= CANDIDATES_MAX) forgetOne();
+    if (candidates.size >= CANDIDATES_MAX) forgetOne(["device", "found"]);
     const made = newCandidate(peer, "device", [], nowMs);
     candidates.set(peer, made);
     return made;
   }
 
-  function forgetOne(): void {
+  function forgetOne(of: readonly Candidate["role"][]): void {
     const idle = [...candidates.values()].filter(
-      ({ peer, role }) => role === "device" && !isLinked(peer) && !dialling.has(peer),
+      ({ peer, role: its }) => of.includes(its) && !isLinked(peer) && !dialling.has(peer),
     );
     const worst = idle.sort((a, b) => b.failures - a.failures)[0];
     if (worst !== undefined) candidates.delete(worst.peer);
@@ -154,7 +168,19 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     if (relays.size > CANDIDATE_RELAYS_MAX && oldest !== undefined) relays.delete(oldest);
   }
 
-  function addressesOf({ peer, addresses, relays }: Candidate): readonly string[] {
+  /** Anybody on the LAN can invent such peers: they take each other's places. */
+  function learnFound(peer: PeerId, addresses: readonly string[], nowMs: number): void {
+    if (peer === self || addresses.length === 0) return;
+    if (!isKept(peer)) {
+      const found = [...candidates.values()].filter((each) => each.role === "found");
+      if (found.length >= FOUND_PEERS_MAX) forgetOne(["found"]);
+      candidate(peer, nowMs).role = "found";
+    }
+    candidate(peer, nowMs).foundAddresses = addresses;
+  }
+
+  function addressesOf({ peer, relays, ...each }: Candidate): readonly string[] {
+    const addresses = [...new Set([...each.foundAddresses, ...each.addresses])];
     if (signalling === "none") return addresses;
     const latestFirst = [...relays].filter(isLinked);
     latestFirst.reverse();
@@ -162,10 +188,10 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     return [...addresses, ...through];
   }
 
-  function backoffMaxMs({ role }: Candidate): number {
+  function backoffMaxMs(each: Candidate): number {
     const isAlone = ![...connectionsByPeer.keys()].some(isLinked);
     if (isAlone) return BACKOFF_ALONE_MAX_MS;
-    return role === "hub" ? BACKOFF_HUB_MAX_MS : BACKOFF_PEER_MAX_MS;
+    return each.role === "hub" ? BACKOFF_HUB_MAX_MS : BACKOFF_PEER_MAX_MS;
   }
 
   function onDialled(peer: PeerId, outcome: "opened" | "failed", nowMs: number): void {
@@ -209,7 +235,7 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
 
   /** The peer shed our link, for it has enough; so do we, nearly. */
   function leaveAlone(each: Candidate, nowMs: number): void {
-    if (each.role === "hub" || degreeNow() < DEGREE_MIN) return;
+    if (each.role !== "device" || degreeNow() < DEGREE_MIN) return;
     each.dialAfterMs = Math.max(each.dialAfterMs, nowMs + jittered(SHED_PAUSE_MS, random));
   }
 
@@ -228,12 +254,12 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
         for (const peer of event.peers) learnRelay(peer, event.via, nowMs);
         return;
       case "found":
-        if (event.peer !== self && !isHub(event.peer)) {
-          candidate(event.peer, nowMs).addresses = event.addresses;
-        }
-        return;
+        return learnFound(event.peer, event.addresses, nowMs);
       case "dialled":
         return onDialled(event.peer, event.outcome, nowMs);
+      case "paired":
+        candidate(event.peer, nowMs).isPaired = true;
+        return;
       case "banned":
         candidate(event.peer, nowMs).bannedUntilMs = event.untilMs;
         return;
@@ -251,14 +277,17 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   function dialDueMs(each: Candidate, degree: number): number | null {
     if (dialling.has(each.peer) || isLinked(each.peer)) return null;
     const dueMs = Math.max(each.dialAfterMs, each.bannedUntilMs);
-    if (each.role === "hub") return dueMs;
+    if (each.role === "hub" && role === "device") return dueMs;
+    if (each.role !== "device") {
+      return self < each.peer ? dueMs : Math.max(dueMs, each.unlinkedMs + FOUND_WAIT_MS);
+    }
     if (self < each.peer) return degree < DEGREE_TARGET ? dueMs : null;
     return degree < DEGREE_MIN ? Math.max(dueMs, each.unlinkedMs + LARGER_WAIT_MS) : null;
   }
 
   function dials(nowMs: number): KeeperEffect[] {
     const effects: KeeperEffect[] = [];
-    let degree = degreeNow() + [...dialling].filter((peer) => !isHub(peer)).length;
+    let degree = degreeNow() + [...dialling].filter((peer) => !isKept(peer)).length;
     for (const each of shuffled([...candidates.values()], random).sort(hubsFirst)) {
       if (dialling.size >= DIALS_MAX) break;
       const dueMs = dialDueMs(each, degree);
@@ -298,7 +327,11 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     const excess = degreeNow() - degreeMax;
     if (excess <= 0) return [];
     const theirs = [...connections.values()].filter(
-      ({ peer, path, openedBy }) => path === "direct" && openedBy === "them" && !isHub(peer),
+      ({ peer, path, openedBy }) =>
+        path === "direct" &&
+        openedBy === "them" &&
+        !isKept(peer) &&
+        candidates.get(peer)?.isPaired !== true,
     );
     const newest = theirs.sort((a, b) => b.openedMs - a.openedMs).slice(0, excess);
     return newest.filter(({ isClosing }) => !isClosing);
@@ -316,6 +349,8 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   }
 
   function handle(event: KeeperEvent, nowMs: number): readonly KeeperEffect[] {
+    if (!isBegun) for (const each of candidates.values()) each.unlinkedMs = nowMs;
+    isBegun = true;
     apply(event, nowMs);
     const { closed, nextMs } = superfluous(nowMs);
     const effects: KeeperEffect[] = [];
@@ -341,11 +376,13 @@ const newCandidate = (
   peer,
   role,
   addresses,
+  foundAddresses: [],
   relays: new Set(),
   failures: 0,
   dialAfterMs: 0,
   bannedUntilMs: 0,
   unlinkedMs: nowMs,
+  isPaired: false,
 });
 
 /** 70 to 130 %, so that a room of devices does not come back in step. */

@@ -8,7 +8,11 @@
 
 import type { Effect, ReplicationEvent } from "../gossip/effect.ts";
 import type { Identity } from "../gossip/link.ts";
-import { createReplication, type ReplicationStatus } from "../gossip/replication.ts";
+import {
+  createReplication,
+  type ReplicationOptions,
+  type ReplicationStatus,
+} from "../gossip/replication.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import { INGEST_BYTES_MAX } from "../protocol/limits.ts";
 import type { ChangesetRange } from "../protocol/version-vector.ts";
@@ -25,7 +29,8 @@ import type {
 } from "../seams.ts";
 import { systemTimers } from "./system-timers.ts";
 
-export interface DriveOptions extends Identity {
+export interface DriveOptions
+  extends Identity, Pick<ReplicationOptions, "ownSites" | "heldElsewhere"> {
   readonly network: Network;
   readonly store: ReplicaStore;
   readonly clock: Clock;
@@ -205,6 +210,7 @@ export async function drive(options: DriveOptions): Promise<Drive> {
       handle({ type: "peerDown", peer });
     },
     frame: receive,
+    arriving: (from, bytes) => handle({ type: "arriving", from, bytes }),
     broadcast: judge,
   });
   return {

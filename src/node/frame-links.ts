@@ -42,6 +42,8 @@ export interface FrameLinksOptions {
   readonly onUp: (peer: NetworkPeer, connection: Connection) => void;
   readonly onDown: (peer: PeerId) => void;
   readonly onFrame: (peer: PeerId, bytes: Uint8Array) => Promise<void>;
+  /** So many bytes of the peer's next frame have come. */
+  readonly onArriving: (peer: PeerId, bytes: number) => void;
   /** The peer broke the framing. */
   readonly onBroken: (peer: PeerId, code: MeshErrorCode) => void;
 }
@@ -69,7 +71,7 @@ interface Retry {
 }
 
 export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
-  const { libp2p, clock, onUp, onDown, onFrame, onBroken } = options;
+  const { libp2p, clock, onUp, onDown, onFrame, onArriving, onBroken } = options;
   const self = libp2p.peerId.toString();
   const links = new Map<PeerId, FrameLink>();
   const opening = new Set<PeerId>();
@@ -86,6 +88,7 @@ export function createFrameLinks(options: FrameLinksOptions): FrameLinks {
       stream,
       clock,
       onFrame: (bytes) => onFrame(peer, bytes),
+      onArriving: (bytes) => onArriving(peer, bytes),
       onEnd: (end) => onEnd(peer, frames, connection, end),
     });
     const kind = linkKindOf(connection.remoteAddr);

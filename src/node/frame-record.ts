@@ -65,6 +65,11 @@ export class FrameRecordReader {
     return this.#state !== "length" || this.#digits > 0;
   }
 
+  /** Of a frame that is not whole, how many are here. */
+  get partialBytes(): number {
+    return this.#state === "frame" ? this.#filled : 0;
+  }
+
   /**
    * The records that `piece` completes, oldest first.
    * @throws MeshError ERR_LIMIT on a frame or credit that is too large, ERR_NOT_CANONICAL on a

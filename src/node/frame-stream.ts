@@ -31,6 +31,8 @@ import {
 export const HEARTBEAT_TICK_MS = 1_000;
 /** Silent ticks after which a link is dead: noticed in 4 to 5 s. libp2p alone takes 7 to 10. */
 const SILENT_TICKS_MAX = 4;
+/** A chunk of 64 KiB takes 8 s at 64 kbit/s: who waits for it is told that it comes. */
+export const ARRIVING_MS = 1_000;
 /** A tick that is this late found the device asleep, or the thread blocked for as long. */
 const ASLEEP_MS: number = HEARTBEAT_TICK_MS * SILENT_TICKS_MAX;
 
@@ -47,6 +49,8 @@ export interface FrameStreamOptions {
   readonly clock: Clock;
   /** The next frame is not handed over before this resolves. It must not reject. */
   readonly onFrame: (bytes: Uint8Array) => Promise<void>;
+  /** So many bytes of the next frame have come; at most every ARRIVING_MS while it is not whole. */
+  readonly onArriving: (bytes: number) => void;
   /** Called once. */
   readonly onEnd: (end: FrameStreamEnd) => void;
 }
@@ -65,7 +69,7 @@ export interface FrameStream {
 }
 
 export function createFrameStream(options: FrameStreamOptions): FrameStream {
-  const { stream, clock, onFrame, onEnd } = options;
+  const { stream, clock, onFrame, onArriving, onEnd } = options;
   const reader = new FrameRecordReader();
   const queue: Uint8Array[] = [];
   const received: Uint8Array[] = [];
@@ -80,6 +84,7 @@ export function createFrameStream(options: FrameStreamOptions): FrameStream {
   let saidInTick = false;
   let silentTicks = 0;
   let partialSinceMs: number | null = null;
+  let arrivingToldMs = clock.nowMs();
   let tickedMs = clock.wallClockMs();
   let doubt: "none" | "justWoken" = "none";
 
@@ -149,8 +154,13 @@ export function createFrameStream(options: FrameStreamOptions): FrameStream {
         if (windowBytes > LINK_WINDOW_BYTES) throw new MeshError("ERR_LIMIT", "credit never spent");
       }
     }
+    const nowMs = clock.nowMs();
     if (!reader.isPartial) partialSinceMs = null;
-    else if (partialSinceMs === null || records.length > 0) partialSinceMs = clock.nowMs();
+    else if (partialSinceMs === null || records.length > 0) partialSinceMs = nowMs;
+    else if (nowMs - Math.max(partialSinceMs, arrivingToldMs) >= ARRIVING_MS) {
+      arrivingToldMs = nowMs;
+      onArriving(reader.partialBytes);
+    }
     pump();
     if (!isHandling) void handleReceived();
   }

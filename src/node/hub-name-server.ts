@@ -1,135 +1,113 @@
 /**
  * Answers for the hub's name on the LAN (`hub-name.ts`): multicast DNS (RFC 6762), one name, type A.
  *
- * A public door: whatever is no question for that name is ignored, and answers are few.
+ * A public door: whatever is no question for that name is ignored, and answers are few. Each network
+ * has a socket of its own, so that an answer goes where the question came from; which networks there
+ * are is looked up again and again, for the library joins an address once only.
  *
  * @module
  */
 
-import { createSocket, type Socket } from "node:dgram";
 import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
+import multicastDns, { type MulticastDNS } from "multicast-dns";
 
-const MDNS_PORT = 5353;
-const MDNS_GROUP = "224.0.0.251";
 /** Whoever asks is about to dial. Kept longer, an answer sends the next dial to an old address. */
 const TTL_SECONDS = 1;
-const REJOIN_MS = 5_000;
+const LOOK_MS = 5_000;
 /** A device that asks again does so after a second. */
 const ANSWERS_PER_SECOND_MAX = 50;
-const QUESTIONS_MAX = 32;
-const HEADER_BYTES = 12;
-const TYPE_A = 1;
-const TYPE_ANY = 255;
-const CLASS_IN = 1;
-/** The top bit asks for a unicast answer, or, in an answer, says that it is the only one. */
-const TOP_BIT = 0x8000;
 
 /** As `os.networkInterfaces()` gives them. */
-type NetworkInterfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
+export type NetworkInterfaces = Readonly<
+  Record<string, readonly NetworkInterfaceInfo[] | undefined>
+>;
 
-/** Does nothing where the port cannot be had. @returns the undo. */
+/** Does nothing on networks where the port cannot be had. @returns the undo. */
 export function serveHubName(name: string): () => void {
-  const socket = createSocket({ type: "udp4", reuseAddr: true });
-  let answers = 0;
+  const servers = new Map<string, MulticastDNS>();
+  const mayAnswer = rateLimit(ANSWERS_PER_SECOND_MAX, () => performance.now());
+
+  function look(): void {
+    const addresses = lanIpv4Addresses(networkInterfaces());
+    for (const [address, server] of servers) {
+      if (addresses.includes(address)) continue;
+      servers.delete(address);
+      server.destroy();
+    }
+    for (const address of addresses) {
+      if (!servers.has(address)) servers.set(address, serve(address));
+    }
+  }
+
+  /** Every socket hears the questions of all networks. */
+  function serve(own: string): MulticastDNS {
+    const server = openMdns(own);
+    server.on("query", (query, { address: asker }) => {
+      if (!asksFor(query, name) || addressFor(asker, networkInterfaces()) !== own) return;
+      if (mayAnswer()) server.respond(answerOf(name, own));
+    });
+    return server;
+  }
+
+  look();
+  const looking = setInterval(look, LOOK_MS);
+  looking.unref();
+  return () => {
+    clearInterval(looking);
+    for (const server of servers.values()) server.destroy();
+    servers.clear();
+  };
+}
+
+/** Hears what is asked and answered on all networks, and speaks on the one with this address. */
+export function openMdns(own: string): MulticastDNS {
+  const mdns = multicastDns({ interface: own, bind: "0.0.0.0" });
+  // The port is another's, or the address went this moment: nobody hears us.
+  mdns.on("error", () => undefined);
+  return mdns;
+}
+
+/** At most so many times a second. */
+function rateLimit(perSecond: number, nowMs: () => number): () => boolean {
   let secondMs = 0;
-  let rejoin: ReturnType<typeof setInterval> | undefined;
-  let state: "open" | "closed" = "open";
-
-  function close(): void {
-    if (state === "closed") return;
-    state = "closed";
-    clearInterval(rejoin);
-    socket.close();
-  }
-
-  socket.on("error", close);
-  socket.on("message", (packet, { address: asker }) => {
-    if (!asksFor(packet, name)) return;
-    const nowMs = performance.now();
-    if (nowMs - secondMs >= 1_000) [secondMs, answers] = [nowMs, 0];
-    const own = addressFor(asker, networkInterfaces());
-    if (own === null || answers >= ANSWERS_PER_SECOND_MAX) return;
-    answers += 1;
-    try {
-      socket.setMulticastInterface(own);
-      socket.send(encodeAnswer(name, own), MDNS_PORT, MDNS_GROUP, () => undefined);
-    } catch {
-      // The address went this moment.
-    }
-  });
-  socket.bind({ port: MDNS_PORT, exclusive: false }, () => {
-    if (state === "closed") return;
-    join(socket);
-    rejoin = setInterval(() => join(socket), REJOIN_MS);
-    rejoin.unref();
-    socket.unref();
-  });
-  return close;
+  let count = 0;
+  return () => {
+    if (nowMs() - secondMs >= 1_000) [secondMs, count] = [nowMs(), 0];
+    count += 1;
+    return count <= perSecond;
+  };
 }
 
-function join(socket: Socket): void {
-  for (const { address } of ownAddresses(networkInterfaces())) {
-    try {
-      socket.addMembership(MDNS_GROUP, address);
-    } catch {
-      // Joined before, or the interface went.
-    }
-  }
-}
-
-const ownAddresses = (interfaces: NetworkInterfaces): readonly NetworkInterfaceInfo[] =>
+/** Of this machine on its networks; multicast DNS is asked over IPv4. */
+export const lanIpv4Addresses = (interfaces: NetworkInterfaces): readonly string[] =>
   Object.values(interfaces)
     .flatMap((infos) => infos ?? [])
-    .filter(({ family, internal }) => family === "IPv4" && !internal);
+    .filter(({ family, internal }) => family === "IPv4" && !internal)
+    .map(({ address }) => address);
 
 /** Our address in the asker's network: the one that has most leading bits in common. */
 export function addressFor(asker: string, interfaces: NetworkInterfaces): string | null {
   const common = (address: string): number => Math.clz32((bits(address) ^ bits(asker)) >>> 0);
-  const addresses = ownAddresses(interfaces).map(({ address }) => address);
-  const [best] = addresses.sort((a, b) => common(b) - common(a));
+  const [best] = [...lanIpv4Addresses(interfaces)].sort((a, b) => common(b) - common(a));
   return best ?? null;
 }
 
 const bits = (address: string): number =>
   address.split(".").reduce((sum, byte) => sum * 256 + Number(byte), 0);
 
-/** Whether a packet asks for the A record of a name. Compressed questions are none of ours. */
-export function asksFor(packet: Uint8Array, name: string): boolean {
-  if (packet.length < HEADER_BYTES) return false;
-  const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
-  // Responses carry the top bit.
-  if ((view.getUint16(2) & TOP_BIT) !== 0) return false;
-  const count = Math.min(view.getUint16(4), QUESTIONS_MAX);
-  let at = HEADER_BYTES;
-  for (let question = 0; question < count; question++) {
-    const labels: string[] = [];
-    for (let length = packet[at]; length !== 0; length = packet[at]) {
-      if (length === undefined || length > 63) return false;
-      labels.push(String.fromCharCode(...packet.subarray(at + 1, at + 1 + length)));
-      at += 1 + length;
-    }
-    if (at + 5 > packet.length) return false;
-    const type = view.getUint16(at + 1);
-    const isAddress = type === TYPE_A || type === TYPE_ANY;
-    if (isAddress && labels.join(".").toLowerCase() === name) return true;
-    at += 5;
-  }
-  return false;
+/** Whether a packet asks for the A record of a name. */
+export const asksFor = ({ questions = [] }: Questions, name: string): boolean =>
+  questions.some(
+    (question) => ADDRESS_TYPES.has(question.type) && question.name.toLowerCase() === name,
+  );
+
+interface Questions {
+  readonly questions?: readonly { readonly name: string; readonly type: string }[] | undefined;
 }
 
-export function encodeAnswer(name: string, address: string): Uint8Array {
-  const labels = name.split(".").map((label) => String.fromCharCode(label.length) + label);
-  const encodedName = Buffer.from(`${labels.join("")}\0`, "ascii");
-  const answer = Buffer.alloc(HEADER_BYTES + encodedName.length + 10 + 4);
-  // A response, authoritative, with one answer.
-  answer.writeUInt16BE(0x8400, 2);
-  answer.writeUInt16BE(1, 6);
-  answer.set(encodedName, HEADER_BYTES);
-  const at = HEADER_BYTES + encodedName.length;
-  answer.writeUInt16BE(TYPE_A, at);
-  answer.writeUInt16BE(TOP_BIT | CLASS_IN, at + 2);
-  answer.writeUInt32BE(TTL_SECONDS, at + 4);
-  answer.writeUInt16BE(4, at + 8);
-  answer.set(address.split(".").map(Number), at + 10);
-  return answer;
-}
+const ADDRESS_TYPES: ReadonlySet<string> = new Set(["A", "ANY"]);
+
+/** `flush`: the only answer there is (RFC 6762 §10.2). */
+export const answerOf = (name: string, data: string): Parameters<MulticastDNS["respond"]>[0] => [
+  { name, type: "A", class: "IN", ttl: TTL_SECONDS, flush: true, data },
+];

@@ -5,11 +5,13 @@
  */
 
 import type { Connection, Libp2p, PeerInfo } from "@libp2p/interface";
-import { multiaddr } from "@multiformats/multiaddr";
+import { isPrivate } from "@libp2p/utils";
+import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import type { PeerId } from "../protocol/ids.ts";
+import { FOUND_ADDRESSES_MAX } from "../protocol/limits.ts";
 import type { Clock } from "../seams.ts";
 import type { ConnectionKeeper, KeeperEffect, KeeperEvent } from "./connection-keeper.ts";
-import { isDirect, relayOf } from "./link-kind.ts";
+import { isDirect, isLoopback, relayOf } from "./link-kind.ts";
 
 /** One try of one address. A WebRTC dial over a relay takes 0.2 s on a LAN, 2 s on a busy page. */
 export const DIAL_TIMEOUT_MS = 6_000;
@@ -74,8 +76,7 @@ export function driveKeeper(options: KeeperDriverOptions): KeeperDriver {
     handle({ type: "closed", connection: detail.id });
   const found = ({ detail: { id, multiaddrs } }: CustomEvent<PeerInfo>): void => {
     const peer = id.toString();
-    const addresses = multiaddrs.map((address) => withPeer(address.toString(), peer));
-    handle({ type: "found", peer, addresses });
+    handle({ type: "found", peer, addresses: foundAddresses(multiaddrs, peer) });
   };
   libp2p.addEventListener("connection:open", opened);
   libp2p.addEventListener("connection:close", closed);
@@ -104,8 +105,27 @@ const openedEvent = (connection: Connection): KeeperEvent => ({
   },
 });
 
-const withPeer = (address: string, peer: PeerId): string =>
-  address.includes("/p2p/") ? address : `${address}/p2p/${peer}`;
+/**
+ * Whoever answers by multicast says any address: only those of a LAN are dialled, over TCP, which
+ * every Node peer that listens has. Those of the asker's own machine come last.
+ */
+export function foundAddresses(
+  multiaddrs: PeerInfo["multiaddrs"],
+  peer: PeerId,
+): readonly string[] {
+  const plain = multiaddrs.filter((address) => {
+    const names = address.getComponents().map(({ name }) => name);
+    return PLAIN_TCP.test(names.join("/")) && isPrivate(address);
+  });
+  const addresses = plain.map((address) => `${hostAndPort(address)}/p2p/${peer}`);
+  const elsewhere = addresses.filter((address) => !isLoopback(address));
+  const here = addresses.filter(isLoopback);
+  return [...new Set([...elsewhere, ...here])].slice(0, FOUND_ADDRESSES_MAX);
+}
+
+const PLAIN_TCP = /^ip[46]\/tcp(\/p2p)?$/;
+
+const hostAndPort = (address: Multiaddr): string => address.toString().replace(/\/p2p\/.*$/, "");
 
 /** One after the other: side by side they would end in several connections. */
 async function dialFirst(

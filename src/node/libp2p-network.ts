@@ -37,9 +37,15 @@ import {
   gossipTopic,
 } from "./gossip-broadcast.ts";
 import { DIAL_TIMEOUT_MS, driveKeeper } from "./keeper-driver.ts";
+import { lanAddressesOf } from "./hub-addresses.ts";
 import { createLanAddresses, hostOf } from "./lan-candidates.ts";
 import { isDirect } from "./link-kind.ts";
 import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
+import {
+  type AdoptConnection,
+  type PairedConnection,
+  pairedConnections,
+} from "./paired-connection.ts";
 import { createPeerStanding, type PeerStanding } from "./peer-standing.ts";
 import { loadTransportPlan, type TransportPlan } from "./transports.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
@@ -86,12 +92,19 @@ export const DEVICE_RELAY_LIMITS: RelayLimits = { ...HUB_RELAY_LIMITS, reservati
 export interface Libp2pNetwork extends Network {
   /** Where others can dial this peer, each ending in `/p2p/<self>`. Empty before `start`. */
   readonly addresses: () => readonly string[];
+  /** Where a connected peer says that it can be dialled, best for browsers first; LAN addresses only. */
+  readonly addressesOf: (peer: PeerId) => readonly string[];
   /** Milliseconds, from libp2p's ping; `null` before the first. */
   readonly roundTripMs: (peer: PeerId) => number | null;
   /** Of any kind, relayed ones too. */
   readonly connectionCount: () => number;
   /** Forgives failed dials; for when the device knows that it changed networks. */
   readonly networkChanged: () => void;
+  /**
+   * Takes a connection that people made by hand; listens on it before it returns. Resolves when
+   * frames go over a link with that peer, rejects when they will not.
+   */
+  readonly adopt: AdoptConnection;
   /** Bytes held for a peer: unsent, and received but not yet handled. */
   readonly bufferedBytes: (peer: PeerId) => { readonly unsent: number; readonly unhandled: number };
 }
@@ -102,7 +115,7 @@ const STOP_TIMEOUT_MS = 5_000;
 
 /** @throws MeshError ERR_OPTION_INVALID on a hub address without a peer id. */
 export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promise<Libp2pNetwork> {
-  const hubs = keptHubs(options.hubs);
+  const known = keptHubs(options.hubs);
   const plan = await loadTransportPlan(options);
   const privateKey = await libp2pPrivateKey(options.secretKey);
   const standing = createPeerStanding();
@@ -112,8 +125,12 @@ export async function createLibp2pNetwork(options: Libp2pNetworkOptions): Promis
       denyDialPeer: (peer) => !allowedDials.has(peer.toString()),
       denyInboundEncryptedConnection: (peer) =>
         standing.isBanned(peer.toString(), options.clock.nowMs()),
+      denyOutboundEncryptedConnection: (peer) =>
+        standing.isBanned(peer.toString(), options.clock.nowMs()),
     }),
   );
+  // A hub's own invite comes back to it through others.
+  const hubs = known.filter(({ peer }) => peer !== libp2p.peerId.toString());
   return runNetwork({ options, plan, hubs, libp2p, standing, allowedDials });
 }
 
@@ -134,6 +151,9 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   let gossip: GossipBroadcast | null = null;
   const undo: (() => void)[] = [];
   const lanAddresses = createLanAddresses();
+  const addressesByPeer = new Map<PeerId, readonly string[]>();
+  /** An event of the peer's name for each link. */
+  const linkUp = new EventTarget();
 
   const keeper = driveKeeper({
     libp2p,
@@ -141,6 +161,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     allowedDials,
     keeper: createConnectionKeeper({
       self,
+      role,
       hubs,
       signalling: plan.signalling,
       degreeMax: role === "hub" ? Number.POSITIVE_INFINITY : DEGREE_MAX,
@@ -151,11 +172,13 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     libp2p,
     clock,
     onUp: (peer, connection) => {
+      linkUp.dispatchEvent(new Event(peer.id));
       handlers?.peerUp(peer);
       keeper.handle({ type: "carrying", peer: peer.id, connection: connection.id });
     },
     onDown: (peer) => handlers?.peerDown(peer),
     onFrame: async (peer, bytes) => handlers?.frame(peer, bytes),
+    onArriving: (peer, bytes) => handlers?.arriving?.(peer, bytes),
     onBroken: (peer, code) => penalise(peer, code),
   });
   const connectionsTo = (peer: PeerId): Connection[] =>
@@ -180,10 +203,12 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     if (state !== "new") return;
     state = "running";
     handlers = given;
-    libp2p.addEventListener("peer:identify", learnAddress);
-    undo.push(plan.prepare(lanAddresses), () =>
-      libp2p.removeEventListener("peer:identify", learnAddress),
-    );
+    libp2p.addEventListener("peer:identify", learnAddresses);
+    libp2p.addEventListener("peer:disconnect", forgetAddresses);
+    undo.push(plan.prepare(lanAddresses), () => {
+      libp2p.removeEventListener("peer:identify", learnAddresses);
+      libp2p.removeEventListener("peer:disconnect", forgetAddresses);
+    });
     await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
     await plan.beforeStart();
     try {
@@ -204,11 +229,31 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     keeper.handle({ type: "woken" });
   }
 
-  function learnAddress({ detail }: CustomEvent<IdentifyResult>): void {
+  function learnAddresses({ detail }: CustomEvent<IdentifyResult>): void {
     const hub = detail.peerId.toString();
+    addressesByPeer.set(hub, lanAddressesOf(detail));
     const address = detail.observedAddr === undefined ? null : hostOf(detail.observedAddr);
     const isHub = hubs.some(({ peer }) => peer === hub);
     if (isHub && address !== null && isDirect(detail.connection)) lanAddresses.learn(hub, address);
+  }
+
+  function forgetAddresses({ detail }: CustomEvent<{ toString: () => string }>): void {
+    addressesByPeer.delete(detail.toString());
+  }
+
+  async function adopt(paired: PairedConnection, signal: AbortSignal): Promise<void> {
+    if (state !== "running") throw new MeshError("ERR_NETWORK", "the network is stopped");
+    const { peer, data } = paired;
+    keeper.handle({ type: "paired", peer });
+    await (libp2p.services["paired"] as { readonly adopt: AdoptConnection }).adopt(paired, signal);
+    if (links.link(peer) !== undefined) return;
+    await new Promise<void>((resolve, reject) => {
+      const ended = (): void => reject(new MeshError("ERR_NETWORK", "the connection ended"));
+      linkUp.addEventListener(peer, () => resolve(), { once: true, signal });
+      data.addEventListener("close", ended, { once: true, signal });
+      signal.addEventListener("abort", ended, { once: true });
+      if (signal.aborted || data.readyState !== "open") ended();
+    });
   }
 
   function networkChanged(): void {
@@ -245,9 +290,11 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     suggestPeers: (via, peers) => keeper.handle({ type: "suggested", via, peers }),
     links: linksNow,
     addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
+    addressesOf: (peer) => addressesByPeer.get(peer) ?? [],
     roundTripMs: (peer) => links.link(peer)?.connection.rtt ?? null,
     connectionCount: () => libp2p.getConnections().length,
     networkChanged,
+    adopt,
     bufferedBytes: (peer) => {
       const frames = links.link(peer)?.frames;
       return { unsent: frames?.unsentBytes() ?? 0, unhandled: frames?.unhandledBytes() ?? 0 };
@@ -294,6 +341,7 @@ function libp2pOptions(
     services: {
       identify: identify(),
       ping: ping(),
+      paired: pairedConnections(),
       relay: circuitRelayServer({
         maxInboundHopStreams: 256,
         maxOutboundHopStreams: 256,

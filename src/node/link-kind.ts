@@ -28,6 +28,9 @@ export function linkKindOf(address: AddressLike): LinkKind {
 export const isDirect = (connection: Connection): boolean =>
   connection.limits === undefined && linkKindOf(connection.remoteAddr) !== "relayed";
 
+/** Of a multiaddr that names this machine itself. */
+export const isLoopback = (address: string): boolean => /^\/ip4\/127\.|^\/ip6\/::1\//.test(address);
+
 /** The relay that a relayed connection goes through, if its address tells. */
 export function relayOf(connection: Connection): PeerId | null {
   const components = connection.remoteAddr.getComponents();

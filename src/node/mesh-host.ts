@@ -6,7 +6,9 @@
  */
 
 import type { Remote } from "comlink";
-import type { Mesh, MeshStatus } from "./api.ts";
+import { isMeshError, MeshError } from "../protocol/errors.ts";
+import type { Mesh, MeshStatus, Pairing, PairingPeer } from "./api.ts";
+import { readPairingPeer } from "./pairing.ts";
 import { createPendingCalls, settling, WorkerEndedError } from "./pending-calls.ts";
 import type { SeatMesh } from "./seats.ts";
 import { createStatusFeed } from "./status-feed.ts";
@@ -18,6 +20,14 @@ export interface MeshHost {
   readonly invite: (options: Parameters<Mesh["invite"]>[0]) => Promise<Told<string>>;
   readonly join: (link: string) => Promise<Told<void>>;
   readonly online: (online: boolean) => Promise<Told<void>>;
+  /** The pairing's number is for the calls below. */
+  readonly pair: () => Promise<{
+    readonly pairing: number;
+    readonly code: string;
+    readonly fingerprint: string;
+  }>;
+  readonly pairWith: (pairing: number, code: string) => Promise<PairingPeer>;
+  readonly endPairing: (pairing: number) => Promise<void>;
 }
 
 /** With the status that the call led to: the caller's own is not behind it. */
@@ -29,6 +39,13 @@ interface Told<T> {
 /** For one tab. @returns the stop function; the link stays open */
 export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
   let stop: (() => void) | null = null;
+  const pairings = new Map<number, Pairing>();
+  let lastPairing = 0;
+  const endPairing = async (number: number): Promise<void> => {
+    const pairing = pairings.get(number);
+    pairings.delete(number);
+    await pairing?.close();
+  };
   const told = async <T>(call: Promise<T>): Promise<Told<T>> => ({
     value: await call,
     status: mesh.status(),
@@ -42,9 +59,24 @@ export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
     invite: (options) => told(mesh.invite(options)),
     join: (text) => told(mesh.join(text)),
     online: (online) => told(mesh.online(online)),
+    pair: async () => {
+      const pairing = await mesh.pair();
+      pairings.set(++lastPairing, pairing);
+      const { code, fingerprint } = pairing;
+      return { pairing: lastPairing, code, fingerprint };
+    },
+    pairWith: (pairing, code) => {
+      const opened = pairings.get(pairing);
+      if (opened === undefined) throw new MeshError("ERR_PAIRING_FAILED", "the pairing was closed");
+      return opened.connect(code);
+    },
+    endPairing,
   };
   link.expose(host);
-  return () => stop?.();
+  return () => {
+    stop?.();
+    for (const pairing of pairings.keys()) void endPairing(pairing);
+  };
 }
 
 export interface RemoteMesh extends SeatMesh {
@@ -80,9 +112,48 @@ export async function meshOverLink(link: TabLink, ended: Promise<void>): Promise
     invite: (options) => takeFrom(host.invite(options)),
     join: (text) => takeFrom(host.join(text)),
     online: (online) => takeFrom(host.online(online)),
+    pair: (options) => pairOver(host, options?.signal, feed.now),
     end: () => {
       feed.stop();
       end();
     },
+  };
+}
+
+/** A pairing in the leader's window: it ends with that one. */
+async function pairOver(
+  host: Remote<MeshHost>,
+  signal: AbortSignal | undefined,
+  status: () => MeshStatus,
+): Promise<Pairing> {
+  const { pairing, code, fingerprint } = await host.pair();
+  const close = (): Promise<void> => host.endPairing(pairing).catch(() => undefined);
+  const giveUp = (): void => void close();
+  if (signal?.aborted === true) {
+    await close();
+    throw new MeshError("ERR_ABORTED", "the pairing was given up");
+  }
+  signal?.addEventListener("abort", giveUp, { once: true });
+  return {
+    code,
+    fingerprint,
+    read: (text) =>
+      readPairingPeer(
+        text,
+        (peer) => status().peers.find(({ peerId }) => peerId === peer)?.name ?? null,
+      ),
+    connect: async (text, { signal: stop } = {}) => {
+      stop?.addEventListener("abort", giveUp, { once: true });
+      try {
+        if (stop?.aborted === true) throw new MeshError("ERR_ABORTED", "the pairing was given up");
+        return await host.pairWith(pairing, text);
+      } catch (error) {
+        if (isMeshError(error)) throw error;
+        throw new MeshError("ERR_PAIRING_FAILED", "the tab that led ended", { cause: error });
+      } finally {
+        stop?.removeEventListener("abort", giveUp);
+      }
+    },
+    close,
   };
 }

@@ -5,12 +5,13 @@
  * @module
  */
 
+import type { HeldVersions } from "../gossip/held-elsewhere.ts";
 import type { ReplicationStatus } from "../gossip/replication.ts";
 import { MeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import { decodeInvite } from "../protocol/genesis.ts";
 import type { PeerId } from "../protocol/ids.ts";
 import type { Clock, NetworkPeer, Random } from "../seams.ts";
-import type { OpenMeshOptions } from "./api.ts";
+import type { OpenMeshOptions, PeerStatus } from "./api.ts";
 import { type Drive, drive } from "./drive.ts";
 import {
   createLibp2pNetwork,
@@ -18,6 +19,8 @@ import {
   HUB_RELAY_LIMITS,
   type Libp2pNetwork,
 } from "./libp2p-network.ts";
+import { isLoopback } from "./link-kind.ts";
+import type { AdoptConnection } from "./paired-connection.ts";
 import type { Replica } from "./replica.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
@@ -36,6 +39,8 @@ export interface MeshLinkOptions extends Pick<OpenMeshOptions, "gossip" | "devic
   readonly clock: Clock;
   readonly random: Random;
   readonly hub: HubSettings | null;
+  /** Of our own log, what was known to be held by others before. */
+  readonly heldBefore: HeldVersions;
   /** Called after anything that the status shows. */
   readonly changed: () => void;
 }
@@ -53,12 +58,20 @@ export interface MeshLink {
   readonly close: () => Promise<void>;
   /** Null while offline. */
   readonly replication: () => ReplicationStatus | null;
-  /** Of this link and of all before it. */
-  readonly refusals: () => ReadonlyMap<MeshErrorCode, number>;
+  /** Of the links before this one. */
+  readonly refusedBefore: () => ReadonlyMap<MeshErrorCode, number>;
   readonly peers: () => readonly NetworkPeer[];
   readonly roundTripMs: (peer: PeerId) => number | null;
+  /** Bytes on the way to the peer, and from it. */
+  readonly queue: (peer: PeerId) => PeerStatus["queue"];
+  /** Of our own log, what peers of this link or one before it claimed to hold. */
+  readonly heldElsewhere: () => HeldVersions;
+  /** As {@link Libp2pNetwork.adopt}. @throws ERR_NETWORK while offline */
+  readonly adopt: AdoptConnection;
   /** Where others can dial this peer. */
   readonly addresses: () => readonly string[];
+  /** Where they can dial the hubs that this peer is linked with. */
+  readonly hubAddresses: () => readonly string[];
 }
 
 export function createMeshLink(options: MeshLinkOptions): MeshLink {
@@ -66,6 +79,8 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   let turn: Promise<void> = Promise.resolve();
   let closed = false;
   let refusedBefore: ReadonlyMap<MeshErrorCode, number> = new Map();
+  /** As the last link left it. */
+  let heldElsewhere = options.heldBefore;
 
   function inTurn(run: () => Promise<void>): Promise<void> {
     const result = turn.then(run);
@@ -77,7 +92,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
     if (closed) throw new MeshError("ERR_CLOSED", "the mesh is closed");
     const binding = options.replica.binding();
     if (link !== null || binding === null) return;
-    link = await connect(options, binding);
+    link = await connect(options, binding, heldElsewhere);
     link.drive.onStatus(options.changed);
     options.changed();
   }
@@ -85,7 +100,9 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
   async function down(): Promise<void> {
     if (link === null) return;
     const { network, drive: running } = link;
-    refusedBefore = sumCounts(refusedBefore, running.status().refusals);
+    const last = running.status();
+    refusedBefore = sumCounts(refusedBefore, last.refusals);
+    ({ heldElsewhere } = last);
     link = null;
     await running.stop();
     await network.stop();
@@ -101,12 +118,29 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
       return inTurn(down);
     },
     replication: () => link?.drive.status() ?? null,
-    refusals: () => sumCounts(refusedBefore, link?.drive.status().refusals ?? new Map()),
+    refusedBefore: () => refusedBefore,
     peers: () => link?.network.links() ?? [],
     roundTripMs: (peer) => link?.network.roundTripMs(peer) ?? null,
+    queue: (peer) => {
+      const { unsent, unhandled } = link?.network.bufferedBytes(peer) ?? NOTHING_BUFFERED;
+      return { unsentBytes: unsent, unhandledBytes: unhandled };
+    },
+    heldElsewhere: () => link?.drive.status().heldElsewhere ?? heldElsewhere,
+    adopt: async (paired, signal) => {
+      if (link === null) throw new MeshError("ERR_NETWORK", "this device went offline");
+      await link.network.adopt(paired, signal);
+    },
     addresses: () => link?.network.addresses() ?? [],
+    hubAddresses: () => {
+      if (link === null) return [];
+      const { network, drive: running } = link;
+      const hubs = running.status().peers.filter(({ role }) => role === "hub");
+      return hubs.flatMap(({ peer }) => network.addressesOf(peer));
+    },
   };
 }
+
+const NOTHING_BUFFERED = { unsent: 0, unhandled: 0 };
 
 /** Counts by code, added up. */
 export function sumCounts(
@@ -122,13 +156,14 @@ export function sumCounts(
 async function connect(
   { replica, clock, random, hub, gossip = "on", deviceName = "" }: MeshLinkOptions,
   binding: NonNullable<ReturnType<Replica["binding"]>>,
+  heldElsewhere: HeldVersions,
 ): Promise<{ readonly network: Libp2pNetwork; readonly drive: Drive }> {
   const role = hub === null ? "device" : "hub";
   const network = await createLibp2pNetwork({
     secretKey: replica.keys.secretKey,
     meshId: binding.id,
     role,
-    hubs: hub === null ? decodeInvite(binding.invite).hubs : [],
+    hubs: hubsToDial(decodeInvite(binding.invite).hubs, role),
     gossip,
     listen: hub?.listen ?? [],
     certificate: hub?.certificate ?? null,
@@ -147,6 +182,8 @@ async function connect(
       site: replica.keys.siteId,
       role,
       name: deviceName,
+      ownSites: replica.ownSites(),
+      heldElsewhere,
     });
     return { network, drive: running };
   } catch (error) {
@@ -155,8 +192,12 @@ async function connect(
   }
 }
 
+/** Hubs meet over plain TCP: what browsers need would only cost them more. */
+const hubsToDial = (addresses: readonly string[], role: "device" | "hub"): readonly string[] =>
+  role === "hub" ? addresses.filter((address) => PLAIN_TCP.test(address)) : addresses;
+
+const PLAIN_TCP = /^\/ip[46]\/[^/]+\/tcp\/\d+\/p2p\//;
+
 /** A hub that listens on this machine only has nothing to call out to the LAN. */
 const discoveryOf = (hub: HubSettings | null): "mdns" | "off" =>
-  hub === null || hub.listen.every((address) => LOOPBACK.test(address)) ? "off" : "mdns";
-
-const LOOPBACK = /^\/ip4\/127\.|^\/ip6\/::1\//;
+  hub === null || hub.listen.every(isLoopback) ? "off" : "mdns";

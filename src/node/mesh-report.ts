@@ -6,13 +6,16 @@
  */
 
 import { digestOf } from "../gossip/digest.ts";
+import { unheldVersions } from "../gossip/held-elsewhere.ts";
 import type { MeshErrorCode } from "../protocol/errors.ts";
-import { authorStream } from "../protocol/version-vector.ts";
+import { authorStream, type VectorEntry } from "../protocol/version-vector.ts";
 import type { Clock } from "../seams.ts";
-import type { MeshStatus } from "./api.ts";
+import type { MeshStatus, TabRole } from "./api.ts";
 import { type HubSettings, type MeshLink, sumCounts } from "./mesh-link.ts";
-import { meshStatus, NO_NETWORK } from "./mesh-status.ts";
-import type { Replica } from "./replica.ts";
+import { meshStatus, NO_NETWORK, type StatusSources } from "./mesh-status.ts";
+import { createPersistence } from "./persistence.ts";
+import type { Platform } from "./platform.ts";
+import type { Replica, ReplicaReport } from "./replica.ts";
 import { createStatusFeed, type StatusFeed } from "./status-feed.ts";
 
 export interface MeshReport extends StatusFeed<MeshStatus> {
@@ -20,6 +23,17 @@ export interface MeshReport extends StatusFeed<MeshStatus> {
   readonly refresh: () => Promise<void>;
   /** Counts what the app was refused. */
   readonly refused: (code: MeshErrorCode) => void;
+  /** A mesh was joined: other devices rely on this one. */
+  readonly joined: () => void;
+}
+
+export interface MeshReportOptions {
+  readonly replica: Replica;
+  readonly link: MeshLink;
+  readonly clock: Clock;
+  readonly hub: HubSettings | null;
+  readonly platform: Platform;
+  readonly tabRole: () => TabRole;
 }
 
 /**
@@ -28,14 +42,10 @@ export interface MeshReport extends StatusFeed<MeshStatus> {
  */
 const REST_PER_READING = 9;
 
-export async function createMeshReport(
-  replica: Replica,
-  link: MeshLink,
-  clock: Clock,
-  hub: HubSettings | null,
-): Promise<MeshReport> {
+export async function createMeshReport(options: MeshReportOptions): Promise<MeshReport> {
+  const { replica, link, clock, hub, platform, tabRole } = options;
   let report = await replica.report();
-  let digest = await digestOfLog(replica);
+  let log = await readLog(replica);
   let state: "open" | "stopped" = "open";
   const refused = new Map<MeshErrorCode, number>();
   let underWay: Promise<void> | null = null;
@@ -43,19 +53,42 @@ export async function createMeshReport(
   let restUntilMs = 0;
   let resting: ReturnType<typeof setTimeout> | null = null;
 
-  const feed = createStatusFeed(() =>
-    meshStatus({
+  const persistence = createPersistence({
+    platform,
+    kind: replica.storage.kind,
+    clock,
+    changed: () => feed.changed(),
+  });
+
+  const feed = createStatusFeed(() => {
+    persistence.read();
+    const replication = link.replication();
+    return meshStatus({
       meshId: replica.mesh(),
-      storage: replica.storage,
-      online: link.replication() !== null,
+      storage: { ...replica.storage, ...persistence.status() },
+      tab: { role: tabRole() },
+      platform,
+      online: replication !== null,
       report,
-      replication: link.replication() ?? { ...NO_NETWORK, digest },
-      refusals: sumCounts(link.refusals(), refused, hub?.refusals?.() ?? new Map()),
+      replication: replication ?? withoutNetwork(),
+      refusals: sumCounts(
+        link.refusedBefore(),
+        replication?.refusals ?? new Map(),
+        refused,
+        hub?.refusals?.() ?? new Map(),
+      ),
       links: link.peers(),
       roundTripMs: link.roundTripMs,
+      queue: link.queue,
       nowMs: clock.nowMs(),
-    }),
-  );
+    });
+  });
+
+  const withoutNetwork = (): StatusSources["replication"] => ({
+    ...NO_NETWORK,
+    digest: log.digest,
+    unheld: unheldVersions(log.own, link.heldElsewhere()),
+  });
 
   /** However many changes ask meanwhile: one reading under way, one more after it. */
   function refresh(): Promise<void> {
@@ -75,9 +108,11 @@ export async function createMeshReport(
   async function read(): Promise<void> {
     if (state === "stopped") return;
     const sinceMs = clock.nowMs();
+    const before = ownVersion(report);
     report = await replica.report();
-    // While linked, replication keeps the digest.
-    if (link.replication() === null) digest = await digestOfLog(replica);
+    if (ownVersion(report) !== before && tabRole() !== "follower") persistence.wrote();
+    // While linked, replication knows its log.
+    if (link.replication() === null) log = await readLog(replica);
     restUntilMs = clock.nowMs() + REST_PER_READING * (clock.nowMs() - sinceMs);
     feed.changed();
   }
@@ -103,6 +138,7 @@ export async function createMeshReport(
       refused.set(code, (refused.get(code) ?? 0) + 1);
       feed.changed();
     },
+    joined: persistence.joined,
     stop: () => {
       state = "stopped";
       stopListening();
@@ -112,5 +148,18 @@ export async function createMeshReport(
   };
 }
 
-const digestOfLog = async (replica: Replica): Promise<string> =>
-  digestOf(new Map((await replica.vector()).map((entry) => [authorStream(entry), entry])));
+/** What replication would know of the log. */
+async function readLog(
+  replica: Replica,
+): Promise<{ readonly digest: string; readonly own: readonly VectorEntry[] }> {
+  const entries = await replica.vector();
+  const sites = new Set(replica.ownSites());
+  return {
+    digest: digestOf(new Map(entries.map((entry) => [authorStream(entry), entry]))),
+    own: entries.filter(({ site, stream }) => stream === "data" && sites.has(site)),
+  };
+}
+
+/** Another one when something was written here: under the key in use, or by taking one. */
+const ownVersion = ({ authors }: ReplicaReport): number =>
+  authors.reduce((sum, { local, version }) => sum + (local ? version : 0), 0);

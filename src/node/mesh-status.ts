@@ -6,30 +6,34 @@
  */
 
 import type { LogCounts } from "../db/replica-database.ts";
-import type { StorageKind } from "../db/storage.ts";
 import type { ReplicationPeer, ReplicationStatus } from "../gossip/replication.ts";
 import { ERROR_REMEDIES, type MeshErrorCode } from "../protocol/errors.ts";
 import type { HeaderHash, MeshId, PeerId, SiteId } from "../protocol/ids.ts";
+import { LINK_QUEUE_BYTES_MAX } from "../protocol/limits.ts";
 import { bytesOfChunks } from "../protocol/outline.ts";
 import type { NetworkPeer } from "../seams.ts";
 import { siteIdOf } from "../signing/keys.ts";
-import type { AuthorStatus, MeshStatus, PeerStatus } from "./api.ts";
+import type { AuthorStatus, MeshStatus, PeerStatus, PlatformStatus } from "./api.ts";
+import { linkedPeers, noticesOf } from "./notices.ts";
 import { publicKeyOfPeerId } from "./peer-identity.ts";
 import type { ReplicaReport } from "./replica.ts";
 
 export interface StatusSources {
   readonly meshId: MeshId | null;
   readonly online: boolean;
-  readonly storage: { readonly kind: StorageKind; readonly durable: boolean };
+  readonly storage: MeshStatus["storage"];
+  readonly tab: MeshStatus["tab"];
+  readonly platform: PlatformStatus;
   readonly report: ReplicaReport;
   readonly replication: Omit<
     ReplicationStatus,
-    "offered" | "intakeBytes" | "duplicates" | "refusals"
+    "offered" | "duplicates" | "refusals" | "heldElsewhere"
   >;
   /** What was refused, but for what the log counts. */
   readonly refusals: ReadonlyMap<MeshErrorCode, number>;
   readonly links: readonly NetworkPeer[];
   readonly roundTripMs: (peer: PeerId) => number | null;
+  readonly queue: (peer: PeerId) => PeerStatus["queue"];
   /** Of the clock that the replication's events carry. */
   readonly nowMs: number;
 }
@@ -37,73 +41,100 @@ export interface StatusSources {
 export function meshStatus(sources: StatusSources): MeshStatus {
   const { report, replication, online } = sources;
   const { counts } = report;
-  const peers = peerStatuses(sources);
+  const nameBySite = namesOf(replication.peers);
+  const peers = peerStatuses(sources, nameBySite);
   const { held, parked, parkedCode } = counts;
-  const refusals = refusalsOf(counts, sources.refusals);
-  const forks = forksOf(counts, replication.forks);
-  const linked = peers.filter(({ link }) => link !== "relayed" && link !== "none");
+  const linked = linkedPeers({ peers });
   const waiting = {
     held,
     parked,
     reason: parkedCode === null ? null : ERROR_REMEDIES[parkedCode],
     newerSchemas: counts.newerSchemas,
   };
-  const authors = authorStatuses(report, replication.peers);
-  return {
+  const status = {
     meshId: sources.meshId,
     online,
     storage: sources.storage,
-    tab: { role: "alone" },
+    tab: sources.tab,
+    platform: { secureContext: sources.platform.secureContext, lacks: sources.platform.lacks },
+    queues: {
+      intakeBytes: replication.intakeBytes,
+      unsentBytes: peers.reduce((sum, { queue }) => sum + queue.unsentBytes, 0),
+      unhandledBytes: peers.reduce((sum, { queue }) => sum + queue.unhandledBytes, 0),
+    },
     digest: replication.digest,
     peers,
-    authors,
+    authors: authorStatuses(report, nameBySite),
     waiting,
     incoming: incomingOf(report),
     missing: replication.missing,
+    unsent: counts.unreleased + replication.unheld,
     converged:
       linked.length > 0 && linked.every(({ sameDigest }) => sameDigest) && held + parked === 0,
-    refusals,
-    forks,
+    refusals: refusalsOf(counts, sources.refusals),
+    forks: forksOf(counts, replication.forks),
     newKeys: counts.formerKeys,
-    notices: notices(sources, {
-      linkedPeers: linked.length,
-      relayedPeers: peers.filter(({ link }) => link === "relayed").length,
-      parked: parkedNotices(waiting, authors),
-      refusals: refusals.length,
-      forks: counts.forks.length,
-      newKey: counts.formerKeys.at(-1) ?? null,
-    }),
   };
+  return { ...status, notices: noticesOf(status) };
 }
 
-function peerStatuses({ links, replication, roundTripMs, nowMs }: StatusSources): PeerStatus[] {
+type Names = ReadonlyMap<SiteId | null, string | null>;
+
+function peerStatuses(sources: StatusSources, nameBySite: Names): PeerStatus[] {
+  const { links, replication, nowMs } = sources;
   const linkById = new Map(links.map(({ id, link }) => [id, link]));
   const known = new Map(replication.peers.map((peer) => [peer.peer, peer]));
   const ids = [...new Set([...linkById.keys(), ...known.keys()])].sort();
   return ids.map((peerId) => {
     const peer = known.get(peerId);
     const heard = peer?.lastHeardMs ?? null;
+    const link = linkById.get(peerId) ?? "none";
+    const lastHeardMs = heard === null ? null : Math.max(0, Math.round(nowMs - heard));
+    const roundTripMs = sources.roundTripMs(peerId) ?? peer?.roundTripMs ?? null;
+    const queue = sources.queue(peerId);
     return {
       peerId,
       name: shownName(peer?.name ?? null),
       role: peer?.role ?? "device",
-      link: linkById.get(peerId) ?? "none",
-      lastHeardMs: heard === null ? null : Math.max(0, Math.round(nowMs - heard)),
-      roundTripMs: roundTripMs(peerId) ?? peer?.roundTripMs ?? null,
+      link,
+      lastHeardMs,
+      roundTripMs,
+      quality: qualityOf(link, lastHeardMs, roundTripMs, queue.unsentBytes),
       weLack: peer?.weLack ?? 0,
       itLacks: peer?.itLacks ?? 0,
+      lacks: (peer?.lacks ?? []).map(({ site, weLack, itLacks }) => ({
+        siteId: site,
+        name: nameBySite.get(site) ?? null,
+        weLack,
+        itLacks,
+      })),
       sameDigest: peer?.sameDigest ?? false,
+      linkedTo: peer?.linkedTo ?? [],
+      queue,
     };
   });
 }
 
-function authorStatuses(
-  { authors }: ReplicaReport,
-  peers: readonly ReplicationPeer[],
-): AuthorStatus[] {
-  const nameBySite = new Map<SiteId | null, string | null>(
-    peers.filter(isItself).map(({ site, name }) => [site, shownName(name)]),
-  );
+/** An idle link carries a digest every 5 s; a link that carries no byte at all is cut within 5 s. */
+const SILENT_MS = 20_000;
+const SLOW_MS = 1_000;
+/** What a fast link does to a ping while it carries as much as it can stays far below. */
+const SLOW_WITH_BACKLOG_MS = 200;
+const BACKLOG_BYTES: number = LINK_QUEUE_BYTES_MAX / 2;
+
+function qualityOf(
+  link: PeerStatus["link"],
+  lastHeardMs: number | null,
+  roundTripMs: number | null,
+  unsentBytes: number,
+): PeerStatus["quality"] {
+  if (link === "none" || link === "relayed" || lastHeardMs === null) return null;
+  if (lastHeardMs > SILENT_MS) return "silent";
+  const boundMs = unsentBytes >= BACKLOG_BYTES ? SLOW_WITH_BACKLOG_MS : SLOW_MS;
+  return roundTripMs !== null && roundTripMs > boundMs ? "slow" : "good";
+}
+
+function authorStatuses({ authors }: ReplicaReport, nameBySite: Names): AuthorStatus[] {
   return authors.map(({ siteId, local, version, lastWroteMs }) => ({
     siteId,
     name: nameBySite.get(siteId) ?? null,
@@ -112,6 +143,9 @@ function authorStatuses(
     lastWroteMs,
   }));
 }
+
+const namesOf = (peers: readonly ReplicationPeer[]): Names =>
+  new Map(peers.filter(isItself).map(({ site, name }) => [site, shownName(name)]));
 
 /** A hello says any site it likes; the peer id proves one. */
 function isItself({ peer, site }: ReplicationPeer): boolean {
@@ -162,80 +196,12 @@ const incomingOf = ({ incoming }: ReplicaReport): MeshStatus["incoming"] =>
     totalBytes: payloadBytes,
   }));
 
-interface Noticed {
-  readonly linkedPeers: number;
-  readonly relayedPeers: number;
-  readonly parked: readonly string[];
-  readonly refusals: number;
-  readonly forks: number;
-  readonly newKey: MeshStatus["newKeys"][number] | null;
-}
-
-/** Sentences about newer schemas: those that most authors vouch for. */
-const NEWER_SCHEMAS_SHOWN = 3;
-
-function parkedNotices(
-  { parked, reason, newerSchemas }: MeshStatus["waiting"],
-  authors: readonly AuthorStatus[],
-): string[] {
-  const counted = newerSchemas.reduce((sum, { changesets }) => sum + changesets, 0);
-  const shown = [...newerSchemas]
-    .sort((a, b) => b.authors.length - a.authors.length)
-    .slice(0, NEWER_SCHEMAS_SHOWN)
-    .map((newer) => newerSchemaNotice(newer, authors));
-  // Something else than the schema keeps the rest.
-  return reason === null || parked === counted ? shown : [...shown, reason];
-}
-
-function newerSchemaNotice(
-  { version, changesets, authors }: MeshStatus["waiting"]["newerSchemas"][number],
-  known: readonly AuthorStatus[],
-): string {
-  const [first] = authors;
-  const name = known.find(({ siteId }) => siteId === first)?.name ?? first?.slice(0, 8) ?? "";
-  const whose = authors.length === 1 ? `one device alone, ${name}` : `${authors.length} devices`;
-  const changes = changesets === 1 ? "1 change waits" : `${changesets} changes wait`;
-  return `${changes} for schema version ${version}, named by ${whose}: upgrade the app.`;
-}
-
-function notices(
-  { meshId, online, storage, replication, report }: StatusSources,
-  { linkedPeers, relayedPeers, parked, refusals, forks, newKey }: Noticed,
-): string[] {
-  const sentences = [...parked];
-  if (newKey !== null) sentences.push(copied(newKey));
-  else if (forks > 0) sentences.push("One key was used on two devices; see forks.");
-  if (!storage.durable) sentences.push("Data is kept in memory only and ends with this page.");
-  if (meshId === null) sentences.push("Not part of a mesh yet: invite somebody, or join.");
-  else if (!online) sentences.push("Offline: changes are kept here and sent when back online.");
-  else if (linkedPeers === 0) sentences.push("Looking for other devices.");
-  if (relayedPeers > 0 && linkedPeers > 0) {
-    sentences.push("Not every device is linked directly: its changes come through others.");
-  }
-  if (replication.missing > 0) {
-    sentences.push(`${replication.missing} changes of others are still on their way.`);
-  }
-  for (const { bytes, totalBytes } of incomingOf(report)) {
-    sentences.push(
-      `A large change is arriving: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB.`,
-    );
-  }
-  if (refusals > 0) sentences.push("Something was refused; see refusals.");
-  return sentences;
-}
-
-const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
-const copied = ({ formerSiteId, siteId, takenMs }: MeshStatus["newKeys"][number]): string =>
-  `This profile exists twice: a copy of it wrote too. Since ${dayOf(takenMs)} this device writes as ${siteId.slice(0, 12)}… instead of ${formerSiteId.slice(0, 12)}…; nothing was lost.`;
-
-/** A device's clock may say anything. */
-const dayOf = (ms: number): string =>
-  ms <= 8.64e15 ? new Date(ms).toISOString().slice(0, 16).replace("T", " ") : "an unknown day";
-
 /** What replication says while there is no network. */
 export const NO_NETWORK: StatusSources["replication"] = {
   digest: "",
   peers: [],
   missing: 0,
   forks: [],
+  intakeBytes: 0,
+  unheld: 0,
 };

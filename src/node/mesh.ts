@@ -13,11 +13,15 @@ import type { Clock, Random } from "../seams.ts";
 import { createStreams } from "../streams/streams.ts";
 import type { Ed25519 } from "../signing/ed25519.ts";
 import { createGenesis, verifyGenesis } from "../signing/genesis.ts";
-import type { Mesh, OpenMeshOptions } from "./api.ts";
+import type { Mesh, OpenMeshOptions, TabRole } from "./api.ts";
+import { openHeldRecord } from "./held-record.ts";
 import { keptHubs } from "./libp2p-network.ts";
 import { createMeshLink, type HubSettings, type MeshLink } from "./mesh-link.ts";
 import { createMeshReport } from "./mesh-report.ts";
+import type { OpenPairingChannel } from "./pairing-channel.ts";
+import { createPairings } from "./pairing.ts";
 import { peerIdOfPublicKey } from "./peer-identity.ts";
+import type { Platform } from "./platform.ts";
 import type { Replica } from "./replica.ts";
 
 /** After going online with a new key failed. */
@@ -29,6 +33,11 @@ export interface MeshParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly hub: HubSettings | null;
+  readonly platform: Platform;
+  /** Of this tab, now. */
+  readonly tabRole: () => TabRole;
+  /** Null where WebRTC is not at hand. */
+  readonly openPairingChannel: OpenPairingChannel | null;
 }
 
 /** Takes over the replica: it is closed with the mesh, and when this throws. */
@@ -52,8 +61,17 @@ function assertNotAborted(signal: AbortSignal | undefined): void {
 async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<Mesh> {
   const { replica, hub } = parts;
   let wanted: "online" | "offline" = (options.network ?? "on") === "on" ? "online" : "offline";
-  const link: MeshLink = createMeshLink({ ...parts, ...options, changed: () => report.changed() });
-  const report = await createMeshReport(replica, link, parts.clock, hub);
+  const held = await openHeldRecord(replica, () => link.heldElsewhere());
+  const link: MeshLink = createMeshLink({
+    ...parts,
+    ...options,
+    heldBefore: held.before,
+    changed: () => {
+      report.changed();
+      held.changed();
+    },
+  });
+  const report = await createMeshReport({ ...parts, link });
 
   const { close: closeStreams, ...streams } = createStreams(replica, replica.ownSites);
   let turn: Promise<void> = Promise.resolve();
@@ -74,7 +92,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
 
   async function join(text: string): Promise<void> {
     try {
-      await bind(parts, parseInviteLink(text));
+      await joinInvite(parseInviteLink(text));
     } catch (error) {
       // Another mesh's link is no bad one.
       if (isMeshError(error, "ERR_INVITE_INVALID") || isMeshError(error, "ERR_SIGNATURE_INVALID")) {
@@ -82,6 +100,11 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
       }
       throw error;
     }
+  }
+
+  async function joinInvite(invite: Invite): Promise<void> {
+    await bind(parts, invite);
+    report.joined();
     if (wanted === "online") await link.again();
     await report.refresh();
   }
@@ -91,6 +114,31 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     if (wanted === "online") await link.up();
     await report.refresh();
   }
+
+  async function goOnline(): Promise<void> {
+    wanted = "online";
+    await link.up();
+    await report.refresh();
+  }
+
+  const pairings = createPairings({
+    ...parts,
+    keys: () => replica.keys,
+    mesh: {
+      id: replica.mesh,
+      invite: () => encodeInvite(inviteOf(replica, [])),
+      join: (invite) => inTurn(() => joinInvite(invite)),
+      found: () =>
+        inTurn(async () => {
+          if (replica.binding() !== null) return;
+          await found();
+          report.joined();
+        }),
+    },
+    goOnline,
+    adopt: link.adopt,
+    nameOf: (peer) => report.now().peers.find(({ peerId }) => peerId === peer)?.name ?? null,
+  });
 
   let relinking: ReturnType<typeof setTimeout> | undefined;
 
@@ -109,8 +157,10 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   async function close(): Promise<void> {
     stopKeys();
     closeStreams();
+    pairings.close();
     await link.close();
     clearTimeout(relinking);
+    await held.close();
     report.stop();
     await replica.close();
   }
@@ -121,6 +171,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     else if (wanted === "online") await link.up();
   } catch (error) {
     await link.close();
+    await held.close();
     report.stop();
     throw error;
   }
@@ -144,12 +195,15 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     invite: ({ baseUrl = DEFAULT_BASE_URL } = {}) =>
       inTurn(async () => {
         if (replica.binding() === null) await found();
-        return inviteLink(inviteOf(replica, hub === null ? [] : link.addresses()), baseUrl);
+        const own = hub === null ? [] : link.addresses();
+        return inviteLink(inviteOf(replica, [...own, ...link.hubAddresses()]), baseUrl);
       }),
     join: (text) => inTurn(() => join(text)),
+    pair: pairings.open,
     online: async (online) => {
-      wanted = online ? "online" : "offline";
-      await (online ? link.up() : link.down());
+      if (online) return goOnline();
+      wanted = "offline";
+      await link.down();
       await report.refresh();
     },
     rebuild: replica.rebuild,
@@ -186,7 +240,7 @@ async function foundMesh(parts: MeshParts, name: string): Promise<void> {
   await bind(parts, { genesis, hubs: [] });
 }
 
-/** What a newcomer needs: our own addresses first, then the hubs we know. */
+/** What a newcomer needs. `addresses`: of this hub and of those it is linked with; then come those we were told of. */
 function inviteOf(replica: Replica, addresses: readonly string[]): Invite {
   const binding = replica.binding();
   if (binding === null) throw new MeshError("ERR_NO_MESH", "no mesh was bound");

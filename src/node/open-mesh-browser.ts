@@ -8,9 +8,11 @@
 
 import { MeshError } from "../protocol/errors.ts";
 import { toHex } from "../protocol/ids.ts";
-import type { Mesh, OpenMeshOptions } from "./api.ts";
+import type { Mesh, OpenMeshOptions, TabRole } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
-import { checkOptions, openMeshOver } from "./mesh.ts";
+import { checkOptions, type MeshParts, openMeshOver } from "./mesh.ts";
+import { openPairingChannel } from "./pairing-channel.ts";
+import { browserPlatform } from "./platform.ts";
 import { openReplicaInWorker, type RemoteReplica } from "./replica-client.ts";
 import type { ReplicaRequest, WorkerDoor } from "./replica-host.ts";
 import { createSeats } from "./seats.ts";
@@ -38,7 +40,7 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
   if (locks !== null && storage !== "memory") return openSharedMesh(locks, options, storage);
   const door = locks === null ? null : { term: newId(), channel: null };
   const remote = await openRemoteReplica(options, storage, door);
-  return openMeshOver(await partsOf(remote), options);
+  return openMeshOver(await partsOf(remote, "alone"), options);
 }
 
 async function openSharedMesh(
@@ -53,7 +55,7 @@ async function openSharedMesh(
   const lead = async (term: string, online: boolean): Promise<LeaderSeat> => {
     const remote = await openRemoteReplica(options, storage, { term, channel: name });
     const { join = "", signal: _, ...kept } = options;
-    const mesh = await openMeshOver(await partsOf(remote), {
+    const mesh = await openMeshOver(await partsOf(remote, "leader"), {
       ...kept,
       ...(joined ? {} : { join }),
       network: online ? "on" : "off",
@@ -96,12 +98,13 @@ async function openRemoteReplica(
   return openReplicaInWorker(worker, { name, schema: schema ?? null, storage, door });
 }
 
-const partsOf = async ({
-  replica,
-}: RemoteReplica): Promise<Parameters<typeof openMeshOver>[0]> => ({
+const partsOf = async ({ replica }: RemoteReplica, role: TabRole): Promise<MeshParts> => ({
   replica,
   ed25519: await chooseEd25519(),
   clock: systemClock,
   random: systemRandom,
   hub: null,
+  platform: browserPlatform(window),
+  tabRole: () => role,
+  openPairingChannel,
 });

@@ -13,6 +13,7 @@ import type { Mesh, OpenMeshOptions, StorageChoice } from "./api.ts";
 import { chooseEd25519InNode } from "./ed25519-node.ts";
 import { checkOptions, openMeshOver } from "./mesh.ts";
 import type { HubSettings } from "./mesh-link.ts";
+import { NODE_PLATFORM } from "./platform.ts";
 import { openReplica, type Replica } from "./replica.ts";
 import { systemClock, systemRandom } from "./system-seams.ts";
 
@@ -32,7 +33,8 @@ async function openPeer(options: OpenMeshOptions, hub: HubSettings | null): Prom
   const ed25519 = await chooseEd25519InNode();
   const replica = await openReplicaInNode(options, ed25519);
   const parts = { replica, ed25519, clock: systemClock, random: systemRandom, hub };
-  return openMeshOver(parts, options);
+  const platform = { platform: NODE_PLATFORM, openPairingChannel: null };
+  return openMeshOver({ ...parts, ...platform, tabRole: () => "alone" }, options);
 }
 
 /** The replica alone, without a network: for tools and tests. */

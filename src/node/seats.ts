@@ -11,7 +11,7 @@ import { WorkerEndedError } from "./pending-calls.ts";
 import type { Replica } from "./replica.ts";
 
 /** The part of a mesh that lives in the leader's window. */
-export type SeatMesh = Pick<Mesh, "status" | "onStatus" | "invite" | "join" | "online">;
+export type SeatMesh = Pick<Mesh, "status" | "onStatus" | "invite" | "join" | "online" | "pair">;
 
 export interface Seat {
   readonly role: "leader" | "follower";

@@ -66,6 +66,7 @@ export function createSharedMesh(
     stateHash: () => seats.reach((seat) => seat.replica.stateHash()),
     invite: (options) => seats.reach(({ mesh }) => mesh.invite(options)),
     join: (link) => seats.reach(({ mesh }) => mesh.join(link)),
+    pair: (options) => seats.reach(({ mesh }) => mesh.pair(options)),
     online: async (online) => {
       await seats.reach(({ mesh }) => mesh.online(online));
       leadership.setOnline(online);

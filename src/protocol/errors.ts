@@ -51,6 +51,9 @@ export const ERROR_REMEDIES = {
   ERR_OPTION_INVALID: "Correct the named option.",
   ERR_MESH_DIFFERENT: "This database already belongs to another mesh; use another name.",
   ERR_NO_MESH: "Call invite() first, or open with join.",
+  ERR_PAIRING_INVALID: "Scan or copy the whole code of the other device again.",
+  ERR_PAIRING_FAILED:
+    "Make new codes on both devices and read them again; both must be on the same network.",
   ERR_NOT_SUPPORTED: "This version does not support it yet.",
   ERR_NETWORK: "Check the network and the address.",
   ERR_INTERNAL: "A fault in rowmesh itself; nothing was changed. Please report it.",

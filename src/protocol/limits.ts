@@ -130,6 +130,29 @@ export const STANDINGS_MAX = 1_024;
 /** Peers remembered as possible links, and those who told of one of them. */
 export const CANDIDATES_MAX = 512;
 export const CANDIDATE_RELAYS_MAX = 8;
+/** Peers that answered on the LAN by multicast, of which anybody there can invent any number. */
+export const FOUND_PEERS_MAX = 32;
+/** Addresses that one of them is dialled at, each for up to 4 s: a machine has a few networks. */
+export const FOUND_ADDRESSES_MAX = 8;
+/** Addresses of another hub that go into an invite: two networks, three transports. */
+export const HUB_ADDRESSES_MAX = 6;
+
+// ── Pairing ───────────────────────────────────────────────────────────────────────────────────
+
+/** One code: 210 characters of QR's alphanumeric set, which version 8 holds with error correction M. */
+export const PAIRING_CODE_BYTES_MAX = 140;
+/** Characters that are even looked at: people paste codes with spaces and line breaks. */
+export const PAIRING_CODE_CHARS_MAX = 1_024;
+/** Open at once; each holds sockets, and nobody reads more than one code at a time. */
+export const PAIRINGS_MAX = 4;
+/** What nobody completed is given up. */
+export const PAIRING_MS: number = 10 * 60_000;
+/** From the first byte to a link that carries data: longer than a busy phone takes. */
+export const PAIRING_HANDSHAKE_MS = 30_000;
+/** One message before libp2p takes over; an invite is the largest. */
+export const PAIRING_MESSAGE_BYTES_MAX: number = 16 * 1024;
+/** Messages that wait to be read: an honest peer sends four in all. */
+export const PAIRING_MESSAGES_MAX = 8;
 
 // ── Streams ───────────────────────────────────────────────────────────────────────────────────
 

@@ -57,15 +57,24 @@ export interface SimNetwork {
 
 /** As `LINK_WINDOW_BYTES`: what a sender may have under way. */
 const WINDOW_BYTES = 1024 * 1024;
+/** As the heartbeat of `frame-stream.ts`. */
+const TICK_MS = 1_000;
 /** The losing side of a link notices later. */
 const NOTICE_MS = 400;
+
+interface Underway {
+  readonly bytes: Uint8Array;
+  /** When its first byte arrives, and when its last one. */
+  readonly beginMs: number;
+  readonly readyMs: number;
+}
 
 interface Direction {
   quality: LinkQuality;
   isStalled: boolean;
   readonly from: PeerId;
   readonly to: PeerId;
-  readonly queue: { readonly bytes: Uint8Array; readonly readyMs: number }[];
+  readonly queue: Underway[];
   readonly waiting: (() => void)[];
   queuedBytes: number;
   freeMs: number;
@@ -163,7 +172,9 @@ export function createSimNetwork(
     if (link === undefined || way === undefined || link.state === "down") return;
     const startMs = Math.max(world.clock.nowMs(), way.freeMs);
     way.freeMs = startMs + bytes.length / way.quality.bytesPerMs;
-    way.queue.push({ bytes: bytes.slice(), readyMs: way.freeMs + way.quality.latencyMs });
+    const { latencyMs } = way.quality;
+    const [beginMs, readyMs] = [startMs + latencyMs, way.freeMs + latencyMs];
+    way.queue.push({ bytes: bytes.slice(), beginMs, readyMs });
     way.queuedBytes += bytes.length;
     traffic.frames += 1;
     traffic.frameBytes += bytes.length;
@@ -179,6 +190,7 @@ export function createSimNetwork(
     const isReady = nodes.get(way.to)?.links.get(way.from) === link;
     if (head === undefined || way.isDelivering || way.isStalled || !isReady) return;
     way.isDelivering = true;
+    tellArriving(link, way, head);
     world.at(head.readyMs - world.clock.nowMs(), () => {
       const node = nodes.get(way.to);
       if (link.state === "down" || way.isStalled || node?.handlers == null) return;
@@ -190,6 +202,19 @@ export function createSimNetwork(
         if (way.queuedBytes <= WINDOW_BYTES) for (const resume of way.waiting.splice(0)) resume();
         deliver(link, way);
       });
+    });
+  }
+
+  /** What takes long is seen to come. */
+  function tellArriving(link: SimLink, way: Direction, head: Underway): void {
+    const { bytes, beginMs, readyMs } = head;
+    const atMs = Math.max(world.clock.nowMs(), beginMs) + TICK_MS;
+    if (atMs >= readyMs) return;
+    world.at(atMs - world.clock.nowMs(), () => {
+      if (link.state === "down" || way.isStalled || way.queue[0] !== head) return;
+      const share = (atMs - beginMs) / (readyMs - beginMs);
+      nodes.get(way.to)?.handlers?.arriving?.(way.from, Math.floor(share * bytes.length));
+      tellArriving(link, way, head);
     });
   }
 

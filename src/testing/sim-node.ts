@@ -261,6 +261,9 @@ export function createSimNode(options: SimNodeOptions): SimNode {
               ? new Promise(() => {})
               : now.through(() => handlers.frame(from, bytes));
           },
+          arriving: (from, bytes) => {
+            if (!isDeaf()) now.heard(() => handlers.arriving?.(from, bytes));
+          },
           broadcast: (from, bytes) =>
             isDeaf() ? new Promise(() => {}) : now.through(() => handlers.broadcast(from, bytes)),
         }),

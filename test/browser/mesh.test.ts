@@ -403,20 +403,26 @@ test("on a plain-http page the database is in IndexedDB", async () => {
     const opfs = await app.outcome(app.open({ name: called, storage: "opfs" }));
     const mesh = await app.open({ name: called });
     await mesh.db.exec("INSERT INTO animal (id) VALUES ('a')");
-    const { kind } = mesh.status().storage;
+    const { storage, platform } = mesh.status();
     await mesh.close();
     const again = await app.open({ name: called });
     return {
       opfs,
-      secure: isSecureContext,
-      kind,
+      secure: platform.secureContext,
+      lacks: platform.lacks.map(({ feature }) => feature),
+      kind: storage.kind,
+      persisted: storage.persisted,
+      eviction: storage.eviction,
       rows: await again.db.query("SELECT id FROM animal"),
     };
   }, name);
   expect(seen).toEqual({
     opfs: "ERR_STORAGE_UNAVAILABLE",
     secure: false,
+    lacks: ["opfs", "service-worker", "web-locks", "webcrypto", "camera"],
     kind: "indexeddb",
+    persisted: null,
+    eviction: expect.stringMatching(/over HTTPS/),
     rows: [{ id: "a" }],
   });
 });
@@ -506,4 +512,70 @@ test("a browser without a hub founds a mesh of its drafts and invites; a damaged
     bound: true,
     rows: [{ id: "draft" }],
   });
+});
+
+test("the browser is asked to keep the data after the first commit; its answer and the room are shown", async () => {
+  // A site of its own: Chromium gives sites that are used much what they ask for.
+  const page = await openPage("localhost");
+  // What it sets holds as long as the session.
+  const session = await chromium.context.newCDPSession(page);
+  const permit = (setting: "denied" | "granted") =>
+    session.send("Browser.setPermission", {
+      permission: { name: "persistent-storage" },
+      setting,
+      origin: new URL(page.url()).origin,
+    });
+  /** What is shown before the first commit, after it, and after a second and a join. */
+  const openings = (name: string) =>
+    page.evaluate(async (called) => {
+      const { app } = globalThis;
+      const { storage } = navigator;
+      const persist = storage.persist.bind(storage);
+      let asked = 0;
+      storage.persist = () => {
+        asked += 1;
+        return persist();
+      };
+      const mesh = await app.open({ name: called, network: "off" });
+      const look = async (isDone: () => boolean) => {
+        for (let i = 0; i < 100 && !isDone(); i++) await app.pause(50);
+        const { persisted, quotaBytes, eviction } = mesh.status().storage;
+        return { asked, persisted, isRoomKnown: (quotaBytes ?? 0) > 0, eviction };
+      };
+      const isKnown = (): boolean => mesh.status().storage.persisted !== null;
+      const isAsked = (times: number): boolean =>
+        asked === times || mesh.status().storage.persisted === true;
+      await mesh.db.query("SELECT 1");
+      const before = await look(isKnown);
+      await mesh.db.exec("INSERT INTO animal (id) VALUES ('a')");
+      const after = await look(() => isAsked(1));
+      await mesh.db.exec("INSERT INTO animal (id) VALUES ('b')");
+      const other = await app.open({ name: `${called}-host`, storage: "memory", network: "off" });
+      const link = await other.invite();
+      await other.close();
+      await mesh.join(link);
+      const joined = await look(() => isAsked(2));
+      const { notices, unsent, platform, tab } = mesh.status();
+      await mesh.close();
+      storage.persist = persist;
+      return { before, after, joined, notices, unsent, platform, tab };
+    }, name);
+  await permit("denied");
+  const refused = await openings(newName());
+  await permit("granted");
+  const granted = await openings(newName());
+  const no = { persisted: false, isRoomKnown: true, eviction: expect.stringMatching(/may delete/) };
+  expect(refused).toMatchObject({
+    before: { ...no, asked: 0 },
+    after: { ...no, asked: 1 },
+    joined: { ...no, asked: 2 },
+    unsent: 2,
+    platform: { secureContext: true, lacks: [] },
+    tab: { role: "alone" },
+  });
+  expect(refused.notices[0]).toMatch(/^2 of your changes are known to no other device\./);
+  // Nobody is bothered for what is granted already.
+  const yes = { asked: 0, persisted: true, eviction: expect.stringMatching(/promised to keep/) };
+  expect(granted).toMatchObject({ before: yes, after: yes, joined: yes });
+  expect(granted.notices.join()).not.toMatch(/no other device/);
 });

@@ -198,26 +198,27 @@ const until = (mesh: Mesh, isSo: (status: MeshStatus) => boolean): Promise<void>
     });
   });
 
+const schema = {
+  version: 1,
+  tables: ["CREATE TABLE animal (id TEXT PRIMARY KEY NOT NULL, name TEXT) STRICT"],
+};
+
+/** Over TCP only, to this hub alone: Node's native WebRTC stays out of the test's own process. */
+const openDevice = ({ url, addresses }: Ready): Promise<Mesh> => {
+  const hubs = addresses.filter((address) => /tcp\/\d+\/p2p/.test(address));
+  return openMesh({
+    name: "device",
+    storage: "memory",
+    schema,
+    join: inviteLink({ ...parseInviteLink(url), hubs }, "http://test/"),
+  });
+};
+
 describe("a hub keeps what one device wrote for another that comes later", () => {
-  const schema = {
-    version: 1,
-    tables: ["CREATE TABLE animal (id TEXT PRIMARY KEY NOT NULL, name TEXT) STRICT"],
-  };
-  /** Over TCP only: Node's native WebRTC stays out of the test's own process. */
-  const openDevice = (url: string): Promise<Mesh> => {
-    const invite = parseInviteLink(url);
-    const hubs = invite.hubs.filter((address) => /tcp\/\d+\/p2p/.test(address));
-    return openMesh({
-      name: "device",
-      storage: "memory",
-      schema,
-      join: inviteLink({ ...invite, hubs }, "http://test/"),
-    });
-  };
   test.each(["SIGTERM", "SIGKILL"] as const)("after %s", async (signal) => {
     const port = String(await freePorts());
     const first = await startJson("--port", port);
-    const writer = await openDevice(first.ready.url);
+    const writer = await openDevice(first.ready);
     const { digest: nothing } = writer.status();
     await writer.db.exec("INSERT INTO animal VALUES ('a', 'heron')");
     // A digest counts what was released, so an equal one that moved is on the hub's disk.
@@ -231,13 +232,62 @@ describe("a hub keeps what one device wrote for another that comes later", () =>
     await stop(first.hub, signal);
 
     const second = await startJson("--port", port);
-    const reader = await openDevice(second.ready.url);
+    const reader = await openDevice(second.ready);
     await until(reader, ({ authors }) =>
       authors.some(({ local, version }) => !local && version > 0),
     );
     expect(await reader.db.query("SELECT * FROM animal")).toEqual([{ id: "a", name: "heron" }]);
     expect(await reader.stateHash()).toBe(stateHash);
     await reader.close();
+  });
+});
+
+describe("--join", () => {
+  test("by link or by page, again and again, it is one mesh", async () => {
+    const first = await startJson("--port", "0", "--data", "one", "--name", "field day");
+    const page = first.ready.url.replace(/#.*/, "");
+    const second = await startJson("--port", "0", "--data", "two", "--join", page);
+    expect(meshOf(second.ready.url)).toBe(meshOf(first.ready.url));
+    expect(second.ready.peerId).not.toBe(first.ready.peerId);
+    expect(second.ready.addresses.every((each) => each.endsWith(second.ready.peerId))).toBe(true);
+    // Whoever joins at the second learns of the first.
+    expect(parseInviteLink(second.ready.url).hubs).toEqual(
+      expect.arrayContaining([...first.ready.addresses]),
+    );
+    await stop(second.hub, "SIGTERM");
+    const again = await startJson("--port", "0", "--data", "two", "--join", first.ready.url);
+    expect(again.ready.peerId).toBe(second.ready.peerId);
+  });
+
+  test("of another mesh is refused with the remedy, and of nobody makes nothing", async () => {
+    const first = await startJson("--port", "0", "--data", "one");
+    const other = await startJson("--port", "0", "--data", "two");
+    await stop(other.hub, "SIGTERM");
+    const args = ["--json", "--port", "0", "--data", "two", "--join", first.ready.url];
+    expect(await refusalOf(start(...args))).toMatch(
+      /ERR_MESH_DIFFERENT: the hub in .*two belongs to another mesh\. Choose another directory/,
+    );
+    const nobody = start("--port", "0", "--data", "three", "--join", "http://127.0.0.1:9/");
+    expect(await refusalOf(nobody)).toMatch(/no hub answers at http:\/\/127.0.0.1:9\/rowmesh.json/);
+    const outside = start("--port", "0", "--data", "three", "--join", "http://hub.example/");
+    expect((await outside.ended).stderr).toContain("hub.example is no address or name of the LAN");
+    const bad = start("--port", "0", "--data", "three", "--join", "#join=?");
+    expect(await refusalOf(bad)).toContain("ERR_INVITE_INVALID");
+    expect(statSync(join(folder, "three"), { throwIfNoEntry: false })).toBeUndefined();
+  });
+
+  test("two hubs link, and a row of the one's device reaches the other's", async () => {
+    const first = await startJson("--port", "0", "--data", "one");
+    const second = await startJson("--port", "0", "--data", "two", "--join", first.ready.url);
+    const [writer, reader] = await Promise.all(
+      [first, second].map(({ ready }) => openDevice(ready)),
+    );
+    await writer!.db.exec("INSERT INTO animal VALUES ('a', 'heron')");
+    await until(reader!, ({ authors }) =>
+      authors.some(({ local, version }) => !local && version > 0),
+    );
+    expect(await reader!.db.query("SELECT * FROM animal")).toEqual([{ id: "a", name: "heron" }]);
+    await Promise.all([writer!.close(), reader!.close()]);
   });
 });
 

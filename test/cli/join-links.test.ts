@@ -60,7 +60,7 @@ const thrice = (ip: string) => [ip, ip, ip];
 
 test("each link leads with the addresses of its own host; loopback stays on this machine", () => {
   const invite = inviteOf("field", ["127.0.0.1", "192.168.1.5", "10.1.2.3"]);
-  const links = joinLinks(invite, ["10.1.2.3", "127.0.0.1"], 4380);
+  const links = joinLinks(invite, ["http://10.1.2.3:4380", "http://127.0.0.1:4380"]);
   expect(links.map(({ url }) => url.replace(/join=.*/, ""))).toEqual([
     "http://10.1.2.3:4380/#",
     "http://127.0.0.1:4380/#",

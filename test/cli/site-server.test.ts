@@ -33,6 +33,8 @@ beforeAll(async () => {
     host: HOST,
     site,
     describe: async (origin) => ({ joinUrl: `${origin}/#join=x` }),
+    tls: null,
+    trust: null,
   });
 });
 
@@ -202,6 +204,8 @@ test("without a site there is one page, and the join link", async () => {
     host: HOST,
     site: null,
     describe: () => Promise.reject(new Error("not yet")),
+    tls: null,
+    trust: null,
   });
   const get = async (path: string) => (await fetch(`http://${HOST}:${bare.port}${path}`)).status;
   expect([await get("/"), await get("/any"), await get("/rowmesh.json")]).toEqual([200, 404, 503]);
@@ -214,6 +218,8 @@ test("a port in use is an error, not a crash", async () => {
     host: HOST,
     site: null,
     describe: async () => ({}),
+    tls: null,
+    trust: null,
   });
   await expect(again).rejects.toMatchObject({ code: "EADDRINUSE" });
 });

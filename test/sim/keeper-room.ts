@@ -131,8 +131,16 @@ export function simulateRoom(options: { readonly devices: number; readonly seed:
 
   for (const self of devices) {
     const hubs = [{ peer: HUB, addresses: ["/hub"] }];
-    const keeper = { self, hubs, signalling: "relays", degreeMax: DEGREE_MAX, random } as const;
-    keepers.set(self, createConnectionKeeper(keeper));
+    const role = "device";
+    const keeper = createConnectionKeeper({
+      self,
+      role,
+      hubs,
+      signalling: "relays",
+      degreeMax: DEGREE_MAX,
+      random,
+    });
+    keepers.set(self, keeper);
     at(random.below(5_000), () => tell(self, { type: "woken" }));
   }
   at(NEIGHBOURS_EVERY_MS, gossipNeighbours);

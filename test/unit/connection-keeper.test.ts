@@ -5,22 +5,28 @@ import {
   DEGREE_MAX,
   DEGREE_TARGET,
   DIALS_MAX,
+  FOUND_WAIT_MS,
   type KeeperEffect,
   type KeeperEvent,
   type KeptConnection,
   LARGER_WAIT_MS,
   SUPERFLUOUS_AFTER_MS,
 } from "../../src/node/connection-keeper.ts";
-import { CANDIDATES_MAX } from "../../src/protocol/limits.ts";
+import { CANDIDATES_MAX, FOUND_PEERS_MAX } from "../../src/protocol/limits.ts";
 import { createSeededRandom } from "../../src/testing/seeded-random.ts";
 import { simulateRoom } from "../sim/keeper-room.ts";
 
 const HUB = "hub";
 const HUB_ADDRESS = "/ip4/10.0.0.1/udp/4001/webrtc-direct/p2p/hub";
 
-const keeperOf = (self: string, withHub: "hub" | "no hub" = "hub"): ConnectionKeeper =>
+const keeperOf = (
+  self: string,
+  withHub: "hub" | "no hub" = "hub",
+  role: "device" | "hub" = "device",
+): ConnectionKeeper =>
   createConnectionKeeper({
     self,
+    role,
     hubs: withHub === "hub" ? [{ peer: HUB, addresses: [HUB_ADDRESS] }] : [],
     signalling: "relays",
     degreeMax: DEGREE_MAX,
@@ -68,6 +74,62 @@ test.each([
     expect(delayMs).toBeLessThanOrEqual(1.3 * meanMs);
   });
   expect(new Set(delays.slice(5)).size).toBeGreaterThan(1);
+});
+
+const FOUND = (peer: string, ...addresses: string[]): KeeperEvent => ({
+  type: "found",
+  peer,
+  addresses,
+});
+
+test("of two hubs the smaller peer id dials, the larger one when it was not dialled meanwhile", () => {
+  const smaller = keeperOf("a", "hub", "hub");
+  expect(dialsIn(smaller.handle(WOKEN, 50_000))).toEqual([HUB]);
+  const larger = keeperOf("z", "hub", "hub");
+  expect(larger.handle(WOKEN, 50_000)).toEqual([{ type: "wake", delayMs: FOUND_WAIT_MS }]);
+  expect(dialsIn(larger.handle(WOKEN, 50_000 + FOUND_WAIT_MS))).toEqual([HUB]);
+});
+
+test("a peer found on the LAN is kept connected however many links there are", () => {
+  const keeper = keeperOf("a", "no hub", "hub");
+  for (let i = 0; i < DEGREE_TARGET; i++) keeper.handle(connection(`${i}`, `c${i}`), 0);
+  expect(keeper.handle(FOUND("b", "/b"), 0)).toContainEqual({
+    type: "dial",
+    peer: "b",
+    addresses: ["/b"],
+  });
+  expect(dialsIn(keeper.handle(FOUND("a", "/self"), 0))).toEqual([]);
+  keeper.handle(connection("found", "b"), 100);
+  keeper.handle({ type: "dialled", peer: "b", outcome: "opened" }, 100);
+  expect(dialsIn(keeper.handle({ type: "closed", connection: "found" }, 60_000))).toEqual(["b"]);
+});
+
+test("a known hub found at another address is dialled there first", () => {
+  const keeper = keeperOf("a");
+  keeper.handle(WOKEN, 0);
+  keeper.handle(FOUND(HUB, "/new"), 100);
+  keeper.handle(FAILED(HUB), 200);
+  const [dial] = keeper.handle(WOKEN, 5_000);
+  expect(dial).toEqual({ type: "dial", peer: HUB, addresses: ["/new", HUB_ADDRESS] });
+});
+
+test("invented peers take each other's places, and no hub's", () => {
+  const keeper = keeperOf("a");
+  let waiting = dialsIn(keeper.handle(WOKEN, 0));
+  for (let i = 0; i < 10 * FOUND_PEERS_MAX; i++) {
+    waiting.push(...dialsIn(keeper.handle(FOUND(`f${i}`, `/f${i}`), 0)));
+  }
+  const dialled = new Map<string, number>();
+  for (let nowMs = 0; nowMs < 600_000; nowMs += 1_000) {
+    const failed = waiting;
+    waiting = dialsIn(keeper.handle(WOKEN, nowMs));
+    for (const peer of failed) waiting.push(...dialsIn(keeper.handle(FAILED(peer), nowMs)));
+    for (const peer of waiting) dialled.set(peer, (dialled.get(peer) ?? 0) + 1);
+  }
+  const found = [...dialled.keys()].filter((peer) => peer !== HUB);
+  expect(found.length).toBeGreaterThan(FOUND_PEERS_MAX / 2);
+  expect(found.length).toBeLessThanOrEqual(FOUND_PEERS_MAX + DIALS_MAX);
+  expect(dialled.get(HUB)).toBeGreaterThan(100);
 });
 
 test("a lost hub is redialled at once when the link had lasted, after a pause when it had not", () => {

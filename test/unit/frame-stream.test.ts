@@ -9,6 +9,7 @@ import {
   frameCost,
 } from "../../src/node/frame-record.ts";
 import {
+  ARRIVING_MS,
   createFrameStream,
   type FrameStream,
   type FrameStreamEnd,
@@ -27,6 +28,7 @@ interface Opened {
   readonly raw: Stream;
   readonly got: Uint8Array[];
   readonly ends: FrameStreamEnd[];
+  readonly arriving: number[];
 }
 
 let nowMs = 0;
@@ -44,6 +46,7 @@ async function open(
   const [stream, raw] = await streamPair({ capacity: 1024, protocol: "/test" });
   const got: Uint8Array[] = [];
   const ends: FrameStreamEnd[] = [];
+  const arriving: number[] = [];
   const frames = createFrameStream({
     stream,
     clock: { nowMs: () => nowMs, wallClockMs: () => wallMs },
@@ -51,9 +54,10 @@ async function open(
       got.push(bytes);
       await onFrame(bytes);
     },
+    onArriving: (bytes) => arriving.push(bytes),
     onEnd: (end) => ends.push(end),
   });
-  opened.push({ frames, raw, got, ends });
+  opened.push({ frames, raw, got, ends, arriving });
   return opened.at(-1)!;
 }
 
@@ -92,6 +96,23 @@ test.each([
   await frames.send(Uint8Array.of(1));
   frames.close();
   expect(ends.length).toBe(1);
+});
+
+test("of a frame that takes long the bytes that came are told once a second", async () => {
+  const { raw, got, arriving } = await open();
+  const record = encodeFrame(new Uint8Array(10_000));
+  for (let i = 0; i < 10; i++) {
+    raw.send(record.slice(i * 1_000, (i + 1) * 1_000));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    nowMs += ARRIVING_MS / 2;
+  }
+  expect(arriving).toEqual([2, 4, 6, 8].map((pieces) => (pieces + 1) * 1_000 - 2));
+  raw.send(record.slice(10_000));
+  await eventually(() => expect(got.length).toBe(1));
+  nowMs += 10 * ARRIVING_MS;
+  raw.send(encodeFrame(new Uint8Array(10)));
+  await eventually(() => expect(got.length).toBe(2));
+  expect(arriving.length).toBe(4);
 });
 
 test("a frame that dribbles in is given up, however lively the dribble", async () => {

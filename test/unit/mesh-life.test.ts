@@ -3,6 +3,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import { openHubMesh, openMesh } from "../../src/node/open-mesh-node.ts";
 import type { Mesh, OpenMeshOptions } from "../../src/node/api.ts";
 import { openMeshOver } from "../../src/node/mesh.ts";
+import { NODE_PLATFORM } from "../../src/node/platform.ts";
 import { openReplica } from "../../src/node/replica.ts";
 import { systemClock, systemRandom } from "../../src/node/system-seams.ts";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
@@ -208,7 +209,15 @@ test("[L13] a device whose new key finds no network at first tries again", async
       };
     },
   });
-  const parts = { ed25519, clock: systemClock, random: systemRandom, hub: null };
+  const parts = {
+    ed25519,
+    clock: systemClock,
+    random: systemRandom,
+    hub: null,
+    platform: NODE_PLATFORM,
+    tabRole: () => "alone" as const,
+    openPairingChannel: null,
+  };
   const options = { name: "life", schema, storage: "memory" } as const;
   const mesh = await openMeshOver({ ...parts, replica: failing }, options);
   opened.push(mesh);

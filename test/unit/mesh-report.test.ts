@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import type { MeshLink } from "../../src/node/mesh-link.ts";
 import { createMeshReport } from "../../src/node/mesh-report.ts";
+import { NODE_PLATFORM } from "../../src/node/platform.ts";
 import type { Replica } from "../../src/node/replica.ts";
 import type { Clock } from "../../src/seams.ts";
 
@@ -18,16 +19,25 @@ test("[AE15] reading the status takes a tenth of the time at most, and the last 
       readings += 1;
       readAt = writtenAt;
       workMs += 20;
-      return {};
+      return { authors: [] };
     },
     vector: async () => [],
+    ownSites: () => [],
+    storage: { kind: "memory", durable: false },
     onChange: (listener: () => void) => {
       listeners.push(listener);
       return () => undefined;
     },
   } as unknown as Replica;
   const link = { replication: () => ({}) } as unknown as MeshLink;
-  const report = await createMeshReport(replica, link, clock, null);
+  const report = await createMeshReport({
+    replica,
+    link,
+    clock,
+    hub: null,
+    platform: NODE_PLATFORM,
+    tabRole: () => "alone",
+  });
   const beginMs = clock.nowMs();
   for (let i = 1; i <= 200; i++) {
     writtenAt = i;

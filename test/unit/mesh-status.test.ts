@@ -1,7 +1,9 @@
 /** What a peer says of itself and of others is shown, and believed only as far as it proves it. */
 import { expect, test } from "vitest";
-import { meshStatus, NO_NETWORK } from "../../src/node/mesh-status.ts";
+import { meshStatus, NO_NETWORK, type StatusSources } from "../../src/node/mesh-status.ts";
 import { ERROR_REMEDIES } from "../../src/protocol/errors.ts";
+import type { MeshStatus } from "../../src/node/api.ts";
+import { NODE_PLATFORM } from "../../src/node/platform.ts";
 import { peerIdOfPublicKey } from "../../src/node/peer-identity.ts";
 import { createKeyPair } from "../../src/signing/keys.ts";
 import type { LogCounts } from "../../src/db/replica-database.ts";
@@ -25,18 +27,32 @@ const peerOf = (key: typeof alice, site: SiteId, name: string): ReplicationPeer 
   roundTripMs: null,
   weLack: 0,
   itLacks: 0,
+  lacks: [],
   sameDigest: true,
+  linkedTo: [],
 });
+
+const STORAGE: MeshStatus["storage"] = {
+  kind: "memory",
+  durable: false,
+  persisted: null,
+  usageBytes: null,
+  quotaBytes: null,
+  eviction: "",
+};
 
 const statusWith = (
   peers: readonly ReplicationPeer[],
   forks: readonly { readonly site: SiteId; readonly version: number }[] = [],
   { incoming = [], ...counts }: Partial<LogCounts & Pick<ReplicaReport, "incoming">> = {},
+  sources: Partial<StatusSources> = {},
 ) =>
   meshStatus({
     meshId: null,
     online: true,
-    storage: { kind: "memory", durable: false },
+    storage: STORAGE,
+    tab: { role: "alone" },
+    platform: NODE_PLATFORM,
     report: {
       counts: {
         held: 0,
@@ -47,6 +63,7 @@ const statusWith = (
         refusedByCode: new Map(),
         forks: [],
         formerKeys: [],
+        unreleased: 0,
         ...counts,
       },
       incoming,
@@ -64,7 +81,9 @@ const statusWith = (
     refusals: new Map(),
     links: [],
     roundTripMs: () => null,
+    queue: () => ({ unsentBytes: 0, unhandledBytes: 0 }),
     nowMs: 0,
+    ...sources,
   });
 
 test("nobody names another author", () => {
@@ -130,4 +149,110 @@ test("a large changeset under way says whose it is and how much of it is here", 
   const large = { siteId: alice.siteId, version: 4, bytes, totalBytes: payloadBytes };
   expect(status.incoming).toEqual([large]);
   expect(status.notices).toContain("A large change is arriving: 0.5 of 0.7 MB.");
+});
+
+test("whom a peer lacks what of is said by name, where the author proved one", () => {
+  const own = peerOf(alice, alice.siteId, "Alice");
+  const lacks = [
+    { site: alice.siteId, weLack: 0, itLacks: 3 },
+    { site: mallory.siteId, weLack: 1, itLacks: 0 },
+  ];
+  const other = { ...peerOf(mallory, alice.siteId, "Alice"), lacks, linkedTo: ["x", "y"] };
+  const { peers } = statusWith([own, other]);
+  expect(peers.find(({ peerId }) => peerId === other.peer)).toMatchObject({
+    lacks: [
+      { siteId: alice.siteId, name: "Alice", weLack: 0, itLacks: 3 },
+      { siteId: mallory.siteId, name: null, weLack: 1, itLacks: 0 },
+    ],
+    linkedTo: ["x", "y"],
+  });
+});
+
+test.each([
+  { link: "webrtc", agoMs: 20_000, tripMs: 1_000, unsentBytes: 0, quality: "good" },
+  { link: "webrtc", agoMs: 20_001, tripMs: 3, unsentBytes: 0, quality: "silent" },
+  { link: "webrtc", agoMs: 10, tripMs: 1_001, unsentBytes: 0, quality: "slow" },
+  { link: "websocket", agoMs: 10, tripMs: 201, unsentBytes: 262_144, quality: "slow" },
+  { link: "websocket", agoMs: 10, tripMs: 200, unsentBytes: 1e6, quality: "good" },
+  { link: "websocket", agoMs: 10, tripMs: null, unsentBytes: 1e6, quality: "good" },
+  { link: "webrtc", agoMs: null, tripMs: 3, unsentBytes: 0, quality: null },
+  { link: "relayed", agoMs: 10, tripMs: 3, unsentBytes: 0, quality: null },
+] as const)(
+  "a $link link heard $agoMs ms ago, round trip $tripMs ms, $unsentBytes bytes unsent: $quality",
+  (given) => {
+    const lastHeardMs = given.agoMs === null ? null : 50_000 - given.agoMs;
+    const peer = { ...peerOf(alice, alice.siteId, "Alice"), lastHeardMs };
+    const queue = { unsentBytes: given.unsentBytes, unhandledBytes: 7 };
+    const { peers, queues } = statusWith(
+      [peer],
+      [],
+      {},
+      {
+        links: [{ id: peer.peer, link: given.link }],
+        roundTripMs: () => given.tripMs,
+        queue: () => queue,
+        replication: { ...NO_NETWORK, peers: [peer], intakeBytes: 9 },
+        nowMs: 50_000,
+      },
+    );
+    expect(peers).toMatchObject([{ quality: given.quality, queue }]);
+    expect(queues).toEqual({ intakeBytes: 9, ...queue });
+  },
+);
+
+test("a known peer without a link has no quality", () => {
+  expect(statusWith([peerOf(alice, alice.siteId, "Alice")]).peers[0]?.quality).toBeNull();
+});
+
+/** Of a page whose browser promised nothing. */
+const BROWSER: MeshStatus["storage"] = {
+  ...STORAGE,
+  kind: "opfs",
+  durable: true,
+  persisted: false,
+  eviction: "The browser may delete it.",
+};
+
+test("own changes that nobody else has and the browser may delete are named first", () => {
+  const unsent = { unreleased: 2 };
+  const replication = { ...NO_NETWORK, unheld: 3 };
+  const of = (sources: Partial<StatusSources>) =>
+    statusWith([], [], unsent, { storage: BROWSER, replication, ...sources });
+  expect(of({}).unsent).toBe(5);
+  expect(of({}).notices).toEqual([
+    "5 of your changes are known to no other device. The browser may delete it. Link this device with another one, or export a bundle.",
+    "Not part of a mesh yet: invite somebody, or join.",
+  ]);
+  const isSaid = (sources: Partial<StatusSources>): boolean =>
+    of(sources).notices.some((notice) => notice.includes("no other device"));
+  expect(isSaid({ storage: { ...BROWSER, persisted: null } })).toBe(true);
+  expect(isSaid({ storage: { ...BROWSER, persisted: true } })).toBe(false);
+  expect(isSaid({ storage: { ...BROWSER, kind: "directory" } })).toBe(false);
+  // While somebody is linked they are on their way.
+  expect(isSaid({ links: [{ id: "a", link: "webrtc" }] })).toBe(false);
+  expect(isSaid({ links: [{ id: "a", link: "relayed" }] })).toBe(true);
+});
+
+test("a disk that is nearly full is said while there is room still", () => {
+  const storage = { ...BROWSER, usageBytes: 901, quotaBytes: 1_000 };
+  const [full] = statusWith([], [], {}, { storage }).notices;
+  expect(full).toMatch(/^Storage is nearly full: .* Free some space/);
+  const [other] = statusWith([], [], {}, { storage: { ...storage, usageBytes: 900 } }).notices;
+  expect(other).not.toMatch(/full/);
+});
+
+test("what keeps a browser from linking, and who says nothing, is said with what to do", () => {
+  const meshId = "5a".repeat(32) as NonNullable<MeshStatus["meshId"]>;
+  const lack = { feature: "webrtc", effect: "No links.", remedy: "Switch it on." } as const;
+  const platform = { ...NODE_PLATFORM, lacks: [lack] };
+  expect(statusWith([], [], {}, { meshId, platform }).notices.slice(1)).toEqual([
+    "No links. Switch it on.",
+    "Looking for other devices.",
+  ]);
+  const peer = peerOf(alice, alice.siteId, "Alice");
+  const links = [{ id: peer.peer, link: "webrtc" }] as const;
+  const nowMs = 60_000;
+  expect(statusWith([peer], [], {}, { meshId, links, nowMs }).notices).toContain(
+    "1 linked device says nothing any more: wake it, or bring it nearer.",
+  );
 });

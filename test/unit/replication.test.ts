@@ -226,7 +226,7 @@ test("[AE7] what the store took is not asked for again before our vector had tim
   expect(only(machine.sent("a"), "want")[0]?.ranges).toEqual([range(1, 1, 5)]);
 });
 
-test("[AE7] a peer that trickles slower than 64 kbit/s is as good as silent", () => {
+test("[AE7] a peer that trickles slower than 32 kbit/s is as good as silent", () => {
   const machine = createMachine();
   machine.connect("a", [entry(1, 1_000)]);
   const [want] = only(machine.sent("a"), "want");
@@ -238,6 +238,52 @@ test("[AE7] a peer that trickles slower than 64 kbit/s is as good as silent", ()
     machine.pass(1_000);
   }
   expect(only(machine.sent("b"), "want").length).toBe(1);
+});
+
+/** Seconds after which b was asked for what a sends, a frame of which so many bytes come each second. */
+function secondsUntilAsked(bytesPerSecond: number): number | null {
+  const machine = createMachine();
+  machine.connect("a", [entry(1, 10)]);
+  machine.connect("b", [entry(1, 10)]);
+  for (let second = 1; second <= 30; second++) {
+    machine.pass(1_000);
+    machine.tell({ type: "arriving", from: "a", bytes: second * bytesPerSecond });
+    if (only(machine.sent("b"), "want").length > 0) return second;
+  }
+  return null;
+}
+
+test("[AE7] a frame that comes in slowly is progress, one that trickles is not", () => {
+  expect(secondsUntilAsked(8_000)).toBe(null);
+  expect(secondsUntilAsked(5_000)).toBe(null);
+  expect(secondsUntilAsked(3_000)).toBeGreaterThan(5);
+  expect(secondsUntilAsked(3_000)).toBeLessThanOrEqual(21);
+  expect(secondsUntilAsked(100)).toBeLessThanOrEqual(6);
+  expect(secondsUntilAsked(0)).toBeLessThanOrEqual(6);
+});
+
+test("[AE7] the first part of many frames is no answer", () => {
+  const machine = createMachine();
+  machine.connect("a", [entry(1, 10)]);
+  machine.connect("b", [entry(1, 10)]);
+  for (let second = 1; second <= 6; second++) {
+    machine.tell({ type: "arriving", from: "a", bytes: 20_000 + second });
+    machine.frame("a", { type: "digest", digest: digest([]) });
+    machine.pass(1_000);
+  }
+  expect(only(machine.sent("b"), "want").length).toBe(1);
+});
+
+test("[AE10] what is coming of the own log on a slow line is waited for, for twenty seconds", () => {
+  const machine = createMachine([own(2)]);
+  machine.connect("a", [own(5)]);
+  for (let second = 1; second <= 19; second++) {
+    machine.pass(1_000);
+    machine.tell({ type: "arriving", from: "a", bytes: second * 4_500 });
+    expect(machine.take("offer")).toEqual([]);
+  }
+  machine.pass(2_000);
+  expect(machine.take("offer")).toEqual([{ type: "offer", mode: "on" }]);
 });
 
 test("[AE8] a peer that does not serve what it claims is asked ever less, the others as before", () => {
@@ -385,6 +431,15 @@ test("[AE13] neighbours are told of one another, and what they say is passed on"
   expect(only(machine.sent("b"), "neighbours").at(-1)?.peers).toEqual(["a"]);
   machine.frame("a", { type: "neighbours", peers: ["c", "d"] });
   expect(machine.take("suggest")).toEqual([{ type: "suggest", via: "a", peers: ["c", "d"] }]);
+  const linkedTo = () => machine.replication.status().peers.map((peer) => peer.linkedTo);
+  expect(linkedTo()).toEqual([["c", "d"], []]);
+  // What is no peer id is not shown; nobody says twice whom it knows.
+  machine.frame("a", { type: "neighbours", peers: ["d", "d", "<b>", "\u202e", ""] });
+  expect(linkedTo()).toEqual([["d"], []]);
+  machine.frame("a", { type: "neighbours", peers: [] });
+  expect(linkedTo()).toEqual([[], []]);
+  machine.tell({ type: "peerDown", peer: "b" });
+  expect(only(machine.sent("a"), "neighbours").map(({ peers }) => peers)).toEqual([[]]);
 });
 
 test("[AE14] a slow peer is told once what changed many times", () => {

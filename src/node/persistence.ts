@@ -1,0 +1,119 @@
+/**
+ * Whether the browser keeps what is stored, and how much room there is. Browsers may delete what a
+ * site stored unless they were asked not to, and some ask the person: so nobody is asked before
+ * something was written here.
+ *
+ * @module
+ */
+
+import type { Clock } from "../seams.ts";
+import type { StorageKind } from "../db/storage.ts";
+import type { StorageStatus } from "./api.ts";
+import type { Platform } from "./platform.ts";
+
+export interface Persistence {
+  readonly status: () => Pick<
+    StorageStatus,
+    "persisted" | "usageBytes" | "quotaBytes" | "eviction"
+  >;
+  /** Reads it anew, unless it was read within the last minute. Call it often. */
+  readonly read: () => void;
+  /** Something was written: asks the browser to keep it, once. */
+  readonly wrote: () => void;
+  /** Other devices rely on this one from now on: asks once more when the answer was no. */
+  readonly joined: () => void;
+}
+
+export interface PersistenceOptions {
+  readonly platform: Platform;
+  readonly kind: StorageKind;
+  readonly clock: Clock;
+  /** Called when the status is another. */
+  readonly changed: () => void;
+}
+
+/** An estimate costs a look at the disk. */
+const READ_MS = 60_000;
+
+export function createPersistence(options: PersistenceOptions): Persistence {
+  const { platform, kind, clock, changed } = options;
+  const manager = kind === "opfs" || kind === "indexeddb" ? platform.storage : null;
+  let persisted: boolean | null = null;
+  let usageBytes: number | null = null;
+  let quotaBytes: number | null = null;
+  /** What the browser answered first. */
+  let granted: Promise<boolean> | null = null;
+  let hasJoined = false;
+  let readings = 0;
+  let readMs = Number.NEGATIVE_INFINITY;
+
+  async function readNow(from: NonNullable<typeof manager>): Promise<void> {
+    readMs = clock.nowMs();
+    const reading = (readings += 1);
+    try {
+      const [isPersisted, { usage = null, quota = null }] = await Promise.all([
+        from.persisted(),
+        from.estimate(),
+      ]);
+      // A reading from before the browser was asked may end after the one from then on.
+      if (reading !== readings) return;
+      if (isPersisted === persisted && usage === usageBytes && quota === quotaBytes) return;
+      persisted = isPersisted;
+      usageBytes = usage;
+      quotaBytes = quota;
+      changed();
+    } catch {
+      // A browser that does not say: what was known stays.
+    }
+  }
+
+  async function ask(from: NonNullable<typeof manager>): Promise<boolean> {
+    try {
+      // It may have been granted before: then nobody is bothered.
+      return (await from.persisted()) || (await from.persist());
+    } catch {
+      return false;
+    } finally {
+      await readNow(from);
+    }
+  }
+
+  return {
+    status: () => ({
+      persisted,
+      usageBytes,
+      quotaBytes,
+      eviction: evictionOf(kind, persisted, platform),
+    }),
+    read: () => {
+      if (manager !== null && clock.nowMs() - readMs >= READ_MS) void readNow(manager);
+    },
+    wrote: () => {
+      if (manager !== null) granted ??= ask(manager);
+    },
+    joined: () => {
+      if (manager === null || granted === null || hasJoined) return;
+      hasJoined = true;
+      void granted.then((isGranted) => isGranted || ask(manager));
+    },
+  };
+}
+
+function evictionOf(
+  kind: StorageKind,
+  persisted: boolean | null,
+  { secureContext, isWebKit, isInstalled }: Platform,
+): string {
+  if (kind === "memory") return "It is gone when this page or program ends.";
+  if (kind === "directory") return "Nobody deletes it but people.";
+  if (persisted === true) {
+    return "The browser promised to keep it; it goes only when somebody clears the data of this site.";
+  }
+  if (isWebKit && !isInstalled) {
+    return "Safari may delete it after 7 days of use without a visit to this site, and when the disk is short; put the app on the home screen to keep it.";
+  }
+  if (secureContext === false) {
+    return "The browser may delete it when the disk is short; over HTTPS the app could ask it not to.";
+  }
+  return "The browser may delete it when the disk is short, all of this site's data at once.";
+}

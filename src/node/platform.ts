@@ -1,0 +1,90 @@
+/**
+ * What the page's origin and browser offer, and what is lacking, in plain words. Read once, in the
+ * window: workers lack other things.
+ *
+ * @module
+ */
+
+import type { PlatformFeature, PlatformStatus } from "./api.ts";
+
+export interface Platform extends PlatformStatus {
+  /** Null where the page may not ask: Node, plain http. */
+  readonly storage: Pick<StorageManager, "persist" | "persisted" | "estimate"> | null;
+  /** Safari, and everything on iOS: it deletes what it stores by rules of its own. */
+  readonly isWebKit: boolean;
+  /** Started from the home screen or as an app. */
+  readonly isInstalled: boolean;
+}
+
+export const NODE_PLATFORM: Platform = {
+  secureContext: null,
+  lacks: [],
+  storage: null,
+  isWebKit: false,
+  isInstalled: false,
+};
+
+/** As much of a window as is looked at; what an old browser or plain http does not have is absent. */
+export interface WindowScope {
+  readonly isSecureContext: boolean;
+  readonly crypto?: { readonly subtle?: unknown };
+  readonly RTCPeerConnection?: unknown;
+  readonly matchMedia?: (query: string) => { readonly matches: boolean };
+  readonly navigator: {
+    readonly vendor?: string;
+    readonly standalone?: boolean;
+    readonly storage?: Platform["storage"] & { readonly getDirectory?: unknown };
+    readonly serviceWorker?: unknown;
+    readonly locks?: unknown;
+    readonly mediaDevices?: { readonly getUserMedia?: unknown };
+  };
+}
+
+export function browserPlatform(scope: WindowScope): Platform {
+  const { navigator, isSecureContext } = scope;
+  const has: Readonly<Record<PlatformFeature, boolean>> = {
+    webrtc: scope.RTCPeerConnection !== undefined,
+    opfs: navigator.storage?.getDirectory !== undefined,
+    "service-worker": navigator.serviceWorker !== undefined,
+    "web-locks": navigator.locks !== undefined,
+    webcrypto: scope.crypto?.subtle !== undefined,
+    camera: navigator.mediaDevices?.getUserMedia !== undefined,
+  };
+  const lacks = (Object.keys(has) as PlatformFeature[]).filter((feature) => !has[feature]);
+  return {
+    secureContext: isSecureContext,
+    lacks: lacks.map((feature) => ({
+      feature,
+      effect: EFFECTS[feature],
+      remedy: isSecureContext || feature === "webrtc" ? UPDATE[feature] : HTTPS,
+    })),
+    storage: navigator.storage?.persisted === undefined ? null : navigator.storage,
+    isWebKit: navigator.vendor?.startsWith("Apple") === true,
+    isInstalled:
+      navigator.standalone === true ||
+      scope.matchMedia?.("(display-mode: standalone)").matches === true,
+  };
+}
+
+const EFFECTS: Readonly<Record<PlatformFeature, string>> = {
+  webrtc: "This device cannot be linked to other browsers, only to a hub.",
+  opfs: "The database is kept in IndexedDB: all of it is in memory while it is open.",
+  "service-worker": "The app does not open without a network.",
+  "web-locks": "Tabs cannot take turns: a tab that is busy may lose the database to a newer one.",
+  webcrypto: "Signatures are made and checked 3 to 5 times slower.",
+  camera: "Codes cannot be scanned; they can be typed or pasted.",
+};
+
+const HTTPS =
+  "Open this app over HTTPS (`rowmesh hub --https` serves it so), or on this machine as localhost.";
+const NEWER = "Use a newer browser.";
+
+/** On a page that has all that HTTPS gives. */
+const UPDATE: Readonly<Record<PlatformFeature, string>> = {
+  webrtc: "Use a browser with WebRTC, and leave it switched on in its settings.",
+  opfs: "Use a newer browser, and no private window.",
+  "service-worker": "Use a newer browser, and no private window.",
+  "web-locks": NEWER,
+  webcrypto: NEWER,
+  camera: "Use a device with a camera.",
+};
