@@ -571,7 +571,7 @@ test("the browser is asked to keep the data after the first commit; its answer a
     joined: { ...no, asked: 2 },
     unsent: 2,
     platform: { secureContext: true, lacks: [] },
-    tab: { role: "alone" },
+    tab: { role: "leader" },
   });
   expect(refused.notices[0]).toMatch(/^2 of your changes are known to no other device\./);
   // Nobody is bothered for what is granted already.
