@@ -5,8 +5,9 @@
  * @module
  */
 
+import type { StorageKind } from "../db/storage.ts";
 import { MeshError } from "../protocol/errors.ts";
-import type { Mesh, OpenMeshOptions } from "./api.ts";
+import type { Mesh, OpenMeshOptions, StorageChoice } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
 import { checkOptions, openMeshOver } from "./mesh.ts";
 import { browserPlatform } from "./platform.ts";
@@ -33,9 +34,15 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
     clock: systemClock,
     random: systemRandom,
     hub: null,
-    platform: browserPlatform(window),
+    platform: browserPlatform(window, opfsOf(storage, replica.storage.kind)),
     tabRole: () => "alone" as const,
     openPairingChannel,
   };
   return openMeshOver(parts, options);
+}
+
+/** "auto" takes IndexedDB where OPFS could not be opened. */
+function opfsOf(wanted: StorageChoice, kind: StorageKind): "open" | "refused" | "untried" {
+  if (kind === "opfs") return "open";
+  return wanted === "auto" && kind === "indexeddb" ? "refused" : "untried";
 }
