@@ -12,6 +12,7 @@ import { ForeignLink } from "./foreign-link.tsx";
 import { Icon, type IconName } from "./icons.tsx";
 import { MeshScreen } from "./mesh-screen.tsx";
 import { summarise } from "./mesh-summary.ts";
+import { PairSheet, pairingWanted } from "./pair-sheet.tsx";
 import { session, status } from "./session.ts";
 import { SightingsScreen } from "./sightings-screen.tsx";
 import { Toasts } from "./toasts.tsx";
@@ -66,6 +67,7 @@ export function App(): JSX.Element {
       {current.type === "opening" && <Opening />}
       {current.type === "failed" && <OpenFailed error={current.error} />}
       {current.type === "open" && <Notebook mesh={current.mesh} />}
+      {current.type === "open" && pairingWanted.value && <PairSheet mesh={current.mesh} />}
       <ForeignLink />
       <Toasts />
     </>

@@ -5,7 +5,7 @@
  */
 
 import type { JSX } from "preact";
-import { foreignLink, openAsNewNotebook } from "./session.ts";
+import { foreignLink, openNewNotebook } from "./session.ts";
 import { Sheet } from "./sheet.tsx";
 import { attempt } from "./toasts.tsx";
 
@@ -26,7 +26,7 @@ export function ForeignLink(): JSX.Element | null {
           <button
             type="button"
             class="button button-main"
-            onClick={() => attempt("open the other notebook", () => openAsNewNotebook(link))}
+            onClick={() => attempt("open the other notebook", () => openNewNotebook(link))}
           >
             Open a new notebook
           </button>

@@ -49,7 +49,7 @@ export function GraphPicture(props: {
   return (
     <div
       ref={frame}
-      class={`graph ${namesFit ? "graph-named" : ""}`}
+      class={`graph ${namesFit ? "graph-named" : ""} ${graph.nodes.length === 1 ? "graph-alone" : ""}`}
       data-testid="graph"
       data-nodes={graph.nodes.length}
       data-edges={graph.edges.length}

@@ -1,5 +1,5 @@
 /**
- * Bringing devices together: an invite as QR code and link, and joining by a link.
+ * Bringing devices together: an invite as QR code and link, joining by a link, and pairing.
  *
  * @module
  */
@@ -10,6 +10,7 @@ import { useState } from "preact/hooks";
 import { inviteLink, parseInviteLink } from "rowmesh/protocol";
 import { Icon } from "./icons.tsx";
 import { inviteBaseUrl, isLoopback } from "./join-link.ts";
+import { pairingWanted } from "./pair-sheet.tsx";
 import { QrCode } from "./qr-code.tsx";
 import { joinByLink } from "./session.ts";
 import { rememberJoinLink, settings } from "./settings.ts";
@@ -97,6 +98,27 @@ function shortLink(link: string): string {
 
 function isHere(address: string): boolean {
   return address.split("/")[2] === location.hostname;
+}
+
+export function PairCard(): JSX.Element {
+  return (
+    <article class="card" aria-labelledby="pair-title">
+      <h2 id="pair-title">Pair without a hub</h2>
+      <p class="quiet">
+        Two devices side by side link by showing each other a code: no hub, no internet.
+      </p>
+      <button
+        type="button"
+        class="button"
+        data-testid="pair"
+        onClick={() => {
+          pairingWanted.value = true;
+        }}
+      >
+        <Icon name="qr" /> Pair with a device
+      </button>
+    </article>
+  );
 }
 
 export function JoinCard(props: { mesh: Mesh }): JSX.Element {

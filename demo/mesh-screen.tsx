@@ -11,7 +11,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Icon } from "./icons.tsx";
 import { DeviceCard } from "./device-card.tsx";
 import { GraphCard } from "./graph-card.tsx";
-import { InviteCard, JoinCard } from "./invite-card.tsx";
+import { InviteCard, JoinCard, PairCard } from "./invite-card.tsx";
 import { summarise } from "./mesh-summary.ts";
 import { ObserversCard } from "./observers-card.tsx";
 import { PeersCard } from "./peers-card.tsx";
@@ -43,6 +43,7 @@ export function MeshScreen(props: { mesh: Mesh }): JSX.Element | null {
         </div>
         <div class="column">
           <InviteCard mesh={mesh} />
+          <PairCard />
           <JoinCard mesh={mesh} />
           <DeviceCard mesh={mesh} status={current} />
         </div>

@@ -25,17 +25,20 @@ export function PlatformCard(props: { status: MeshStatus }): JSX.Element | null 
         {isInsecure ? "This page came over plain http" : "This browser cannot do everything"}
       </h2>
       <p class="quiet">
-        Writing and syncing work as they are, signed and encrypted between devices. What is missing:
+        Writing and syncing work as they are, signed and encrypted between devices.
       </p>
-      <ul class="lacks">
-        {lacks.map(({ feature, effect }) => (
-          <li key={feature} data-testid="lack" data-feature={feature}>
-            {effect}
-          </li>
-        ))}
-      </ul>
-      <Remedies lacks={lacks} />
       {isInsecure && <WayToHttps />}
+      <details>
+        <summary>What is missing, and what to do</summary>
+        <ul class="lacks">
+          {lacks.map(({ feature, effect }) => (
+            <li key={feature} data-testid="lack" data-feature={feature}>
+              {effect}
+            </li>
+          ))}
+        </ul>
+        <Remedies lacks={lacks} />
+      </details>
     </article>
   );
 }
@@ -67,13 +70,19 @@ function WayToHttps(): JSX.Element | null {
   }, []);
   if (https === null) return null;
   return (
-    <div class="form-actions platform-actions">
-      <a class="button" href={https.trustUrl} data-testid="trust-page">
-        Let this device trust the hub
-      </a>
-      <a class="button button-main" href={https.origin} data-testid="https-page">
-        Open over https
-      </a>
-    </div>
+    <>
+      <p>
+        The hub that serves it has an https address as well. There the notebook begins anew, and
+        what is in this one comes along through the mesh.
+      </p>
+      <div class="platform-actions">
+        <a class="button" href={https.trustUrl} data-testid="trust-page">
+          Let this device trust the hub
+        </a>
+        <a class="button button-main" href={https.origin} data-testid="https-page">
+          Open over https
+        </a>
+      </div>
+    </>
   );
 }

@@ -34,14 +34,14 @@ export const foreignLink: Signal<string | null> = signal(null);
 
 /**
  * Opens the notebook of the settings; one that never joined any mesh joins the hub that serves the
- * page. A failure becomes the session's state.
+ * page, unless it waits for a pairing. A failure becomes the session's state.
  */
-export async function openSession(): Promise<void> {
+export async function openSession(newcomer: "hub" | "pairing" = "hub"): Promise<void> {
   session.value = { type: "opening" };
   const { pendingLink, notebooks } = settings.value;
   try {
     const known = pendingLink ?? notebooks[0].joinLink;
-    const hub = known === null ? await describeHub() : null;
+    const hub = known === null && newcomer === "hub" ? await describeHub() : null;
     begin(await openJoined(known ?? hub?.joinUrl ?? null));
   } catch (error) {
     session.value = { type: "failed", error };
@@ -76,13 +76,13 @@ async function openJoined(link: string | null): Promise<Mesh> {
 }
 
 /** Closes the mesh and opens it again: after a new name, another notebook, or a failure. */
-export async function reopenSession(): Promise<void> {
+export async function reopenSession(newcomer: "hub" | "pairing" = "hub"): Promise<void> {
   const current = session.value;
   session.value = { type: "opening" };
   status.value = null;
   delete window.rowmesh;
   if (current.type === "open") await current.mesh.close();
-  await openSession();
+  await openSession(newcomer);
 }
 
 /** Joins by a link while open. A link to another mesh is set aside for the person to decide. */
@@ -98,11 +98,15 @@ export async function joinByLink(mesh: Mesh, link: string): Promise<"joined" | "
   return "joined";
 }
 
-/** Opens the mesh of the link as a notebook of its own; this one stays on the device, closed. */
-export async function openAsNewNotebook(link: string): Promise<void> {
+/**
+ * Opens the mesh of the link as a notebook of its own, or with none a notebook that waits for a
+ * pairing; this one stays on the device, closed.
+ */
+export async function openNewNotebook(joinLink: string | null): Promise<void> {
   const suffix = Array.from(crypto.getRandomValues(new Uint8Array(4)), (byte) => byte.toString(16));
   foreignLink.value = null;
-  await openNotebook({ database: `field-notebook-${suffix.join("")}`, joinLink: link });
+  rememberOpen({ database: `field-notebook-${suffix.join("")}`, joinLink });
+  await reopenSession(joinLink === null ? "pairing" : "hub");
 }
 
 /** Closes the open notebook and opens another one of this device. */

@@ -7,6 +7,7 @@
 import type { JSX } from "preact";
 import { textOf } from "./animal-fields.tsx";
 import { Icon } from "./icons.tsx";
+import { pairingWanted } from "./pair-sheet.tsx";
 import { openSession, reopenSession } from "./session.ts";
 import { NAME_CHARS_MAX, remember, settings } from "./settings.ts";
 import { Problem } from "./sheet.tsx";
@@ -43,6 +44,9 @@ export function Welcome(): JSX.Element {
         <button type="submit" class="button button-main button-wide" data-testid="begin">
           Open the notebook
         </button>
+        <button type="submit" class="button button-wide" value="pair" data-testid="begin-pairing">
+          <Icon name="qr" /> Pair with a device first
+        </button>
       </form>
     </main>
   );
@@ -52,7 +56,10 @@ function begin(event: SubmitEvent): void {
   event.preventDefault();
   const form = new FormData(event.currentTarget as HTMLFormElement);
   remember({ name: textOf(form, "name") });
-  void openSession();
+  const isPairing = (event.submitter as HTMLButtonElement | null)?.value === "pair";
+  pairingWanted.value = isPairing;
+  // Whom one pairs with brings the mesh: the hub's, if a hub serves this page, may be another.
+  void openSession(isPairing ? "pairing" : "hub");
 }
 
 export function Opening(): JSX.Element {

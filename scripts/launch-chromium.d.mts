@@ -12,6 +12,8 @@ export interface LaunchOptions {
   readonly profile?: string;
   /** A pattern of names that lead to 127.0.0.1. */
   readonly hosts?: string;
+  /** A video file (y4m, mjpeg), read whenever a page opens the camera; it need not be there before. */
+  readonly camera?: string;
 }
 
 export function launchChromium(path: string, options?: LaunchOptions): Promise<LaunchedChromium>;

@@ -42,8 +42,9 @@ process.once("exit", () => {
 
 /**
  * @param {string} path the executable, see `find-chromium.mjs`
- * @param {{ profile?: string, hosts?: string }} options `profile`: its folder, kept; a fresh one,
- * removed at the end, when left out. `hosts`: a pattern of names that lead to 127.0.0.1
+ * @param {{ profile?: string, hosts?: string, camera?: string }} options `profile`: its folder,
+ * kept; a fresh one, removed at the end, when left out. `hosts`: a pattern of names that lead to
+ * 127.0.0.1. `camera`: a video file, read whenever a page opens the camera, that it then sees
  * @returns its process id, Playwright's browser, and `close`, which kills the process with all of
  * its children; idempotent
  */
@@ -52,6 +53,12 @@ export async function launchChromium(path, options = {}) {
   const args = [...ARGS, `--user-data-dir=${profile}`];
   if (options.hosts !== undefined)
     args.push(`--host-resolver-rules=MAP ${options.hosts} 127.0.0.1`);
+  if (options.camera !== undefined)
+    args.push(
+      "--use-fake-ui-for-media-stream",
+      "--use-fake-device-for-media-stream",
+      `--use-file-for-fake-video-capture=${options.camera}`,
+    );
   // Nobody speaks through it, but Chromium ends when it closes: with this process, however that ends.
   if (process.platform !== "win32") args.push("--remote-debugging-pipe");
   // Chromium refuses its sandbox to root.

@@ -28,6 +28,9 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
+/** Others choose names: they may not move the cursor of our terminal. */
+export const printable = (text: string): string => text.replace(/\p{C}/gu, "");
+
 /** Writes one line to stdout. */
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);

@@ -34,7 +34,7 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "status",
-    summary: "show what a stopped hub holds",
+    summary: "show how a hub is: its devices, what is missing from whom, what to do",
     load: async () => (await import("./status.ts")).statusCommand,
   },
   {

@@ -10,8 +10,10 @@ import type { Mesh, MeshStatus } from "../node/api.ts";
 import { openHubMesh } from "../node/open-mesh-node.ts";
 import { isMeshError } from "../protocol/errors.ts";
 import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/genesis.ts";
-import { CommandError, complain, EXIT_FAILURE, EXIT_OK, print } from "./command.ts";
+import { CommandError, complain, EXIT_FAILURE, EXIT_OK, print, printable } from "./command.ts";
+import { type ControlSocket, openControlSocket } from "./control-socket.ts";
 import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data-directory.ts";
+import { hubStatus } from "./hub-status.ts";
 import type { HubOptions, HubPorts } from "./hub-options.ts";
 import { joinLinkOf } from "./join-source.ts";
 import { bestFirst, joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
@@ -44,6 +46,8 @@ function sayRefusals({ refusals }: MeshStatus): void {
 interface Hub {
   readonly mesh: Mesh;
   readonly web: Web;
+  /** Null where there can be none. */
+  readonly control: ControlSocket | null;
   readonly invite: Invite;
   readonly links: readonly JoinLink[];
   /** Of the https page; empty without `--https`. */
@@ -84,16 +88,31 @@ async function openHub(options: HubOptions): Promise<Hub> {
     await tryPorts(options.host, options.ports);
     mesh = await openMesh(options, join, web);
     ready.mesh = mesh;
+    const control = await openControl(options.data, mesh);
     const invite = await inviteNow(mesh);
     const origins = urlHosts(options.host, networkInterfaces()).map(
       (host) => `http://${host}:${web.server.port}`,
     );
     const links = joinLinks(invite, origins);
-    return { mesh, web, invite, links, secureLinks: joinLinks(invite, web.https?.origins() ?? []) };
+    const secureLinks = joinLinks(invite, web.https?.origins() ?? []);
+    return { mesh, web, control, invite, links, secureLinks };
   } catch (error) {
     await mesh?.close();
     await closeWeb(web);
     throw explained(error, options);
+  }
+}
+
+/** Without it everything works but `rowmesh status`. */
+async function openControl(data: string, mesh: Mesh): Promise<ControlSocket | null> {
+  try {
+    return await openControlSocket(data, await hubStatus(mesh, "running"));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    complain(
+      `rowmesh hub: no control socket in ${data} (${reason}): rowmesh status works while the hub is stopped. Choose a shorter path on a local disk with --data.`,
+    );
+    return null;
   }
 }
 
@@ -280,14 +299,11 @@ function reportPeers(mesh: Mesh): () => void {
   });
 }
 
-/** A peer chooses its name: it may not move the cursor of our terminal. */
-const printable = (name: string): string => name.replace(/\p{C}/gu, "");
-
-async function closeHub({ mesh, web }: Hub): Promise<void> {
+async function closeHub({ mesh, web, control }: Hub): Promise<void> {
   const timer = setTimeout(() => {
     complain("rowmesh hub: could not stop in time; stopped at once, nothing stored is lost");
     process.exit(EXIT_FAILURE);
   }, CLOSE_TIMEOUT_MS);
-  await Promise.all([mesh.close(), closeWeb(web)]);
+  await Promise.all([mesh.close(), control?.close(), closeWeb(web)]);
   clearTimeout(timer);
 }

@@ -6,9 +6,10 @@
  * @module
  */
 
+import type { StorageKind } from "../db/storage.ts";
 import { MeshError } from "../protocol/errors.ts";
 import { toHex } from "../protocol/ids.ts";
-import type { Mesh, OpenMeshOptions, TabRole } from "./api.ts";
+import type { Mesh, OpenMeshOptions, StorageChoice, TabRole } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
 import { checkOptions, type MeshParts, openMeshOver } from "./mesh.ts";
 import { openPairingChannel } from "./pairing-channel.ts";
@@ -40,7 +41,7 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
   if (locks !== null && storage !== "memory") return openSharedMesh(locks, options, storage);
   const door = locks === null ? null : { term: newId(), channel: null };
   const remote = await openRemoteReplica(options, storage, door);
-  return openMeshOver(await partsOf(remote, "alone"), options);
+  return openMeshOver(await partsOf(remote, storage, "alone"), options);
 }
 
 async function openSharedMesh(
@@ -55,7 +56,7 @@ async function openSharedMesh(
   const lead = async (term: string, online: boolean): Promise<LeaderSeat> => {
     const remote = await openRemoteReplica(options, storage, { term, channel: name });
     const { join = "", signal: _, ...kept } = options;
-    const mesh = await openMeshOver(await partsOf(remote, "leader"), {
+    const mesh = await openMeshOver(await partsOf(remote, storage, "leader"), {
       ...kept,
       ...(joined ? {} : { join }),
       network: online ? "on" : "off",
@@ -98,13 +99,23 @@ async function openRemoteReplica(
   return openReplicaInWorker(worker, { name, schema: schema ?? null, storage, door });
 }
 
-const partsOf = async ({ replica }: RemoteReplica, role: TabRole): Promise<MeshParts> => ({
+const partsOf = async (
+  { replica }: RemoteReplica,
+  wanted: StorageChoice,
+  role: TabRole,
+): Promise<MeshParts> => ({
   replica,
   ed25519: await chooseEd25519(),
   clock: systemClock,
   random: systemRandom,
   hub: null,
-  platform: browserPlatform(window),
+  platform: browserPlatform(window, opfsOf(wanted, replica.storage.kind)),
   tabRole: () => role,
   openPairingChannel,
 });
+
+/** "auto" takes IndexedDB where OPFS could not be opened. */
+function opfsOf(wanted: StorageChoice, kind: StorageKind): "open" | "refused" | "untried" {
+  if (kind === "opfs") return "open";
+  return wanted === "auto" && kind === "indexeddb" ? "refused" : "untried";
+}

@@ -90,6 +90,7 @@ export async function openPairingChannel(): Promise<PairingChannel> {
       data,
       close: () => {
         inbox.end(new MeshError("ERR_PAIRING_FAILED", "closed"));
+        if (control.readyState !== "open") return connection.close();
         control.addEventListener("close", () => connection.close());
         control.close();
         setTimeout(() => connection.close(), FAREWELL_MS);

@@ -166,7 +166,7 @@ function createPairing(
         connected();
         return peerOf(parsed.code);
       } catch (cause) {
-        const error = isMeshError(cause) ? cause : failed("could not connect", cause);
+        const error = isOwn(cause) ? cause : failed("could not connect", cause);
         ending.abort(error);
         throw error;
       } finally {
@@ -204,6 +204,13 @@ function tagOf(mesh: PairingMesh): string | null {
 const aborted = (): MeshError => new MeshError("ERR_ABORTED", "the pairing was given up");
 const failed = (why: string, cause?: unknown): MeshError =>
   new MeshError("ERR_PAIRING_FAILED", why, { cause });
+
+/** What says more than that it failed; the other device's faults do not. */
+const OWN_CODES =
+  /^ERR_(PAIRING_(FAILED|INVALID)|MESH_DIFFERENT|ABORTED|CLOSED|STORAGE_(FULL|LOST))$/;
+
+const isOwn = (error: unknown): error is MeshError =>
+  isMeshError(error) && OWN_CODES.test(error.code);
 
 /** Rejects with the signal's reason. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

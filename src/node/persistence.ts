@@ -106,11 +106,12 @@ function evictionOf(
 ): string {
   if (kind === "memory") return "It is gone when this page or program ends.";
   if (kind === "directory") return "Nobody deletes it but people.";
+  // Whether the promise covers Safari's seven days nobody has tried.
+  if (isWebKit && !isInstalled) {
+    return `Safari may delete it after 7 days of use without a tap on this site${persisted === true ? "" : ", and when the disk is short"}; put the app on the home screen to keep it.`;
+  }
   if (persisted === true) {
     return "The browser promised to keep it; it goes only when somebody clears the data of this site.";
-  }
-  if (isWebKit && !isInstalled) {
-    return "Safari may delete it after 7 days of use without a visit to this site, and when the disk is short; put the app on the home screen to keep it.";
   }
   if (secureContext === false) {
     return "The browser may delete it when the disk is short; over HTTPS the app could ask it not to.";

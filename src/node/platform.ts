@@ -40,11 +40,15 @@ export interface WindowScope {
   };
 }
 
-export function browserPlatform(scope: WindowScope): Platform {
+/** `opfs` "refused": it is there and could not be opened, as in private windows of some browsers. */
+export function browserPlatform(
+  scope: WindowScope,
+  opfs: "refused" | "untried" | "open" = "untried",
+): Platform {
   const { navigator, isSecureContext } = scope;
   const has: Readonly<Record<PlatformFeature, boolean>> = {
     webrtc: scope.RTCPeerConnection !== undefined,
-    opfs: navigator.storage?.getDirectory !== undefined,
+    opfs: navigator.storage?.getDirectory !== undefined && opfs !== "refused",
     "service-worker": navigator.serviceWorker !== undefined,
     "web-locks": navigator.locks !== undefined,
     webcrypto: scope.crypto?.subtle !== undefined,

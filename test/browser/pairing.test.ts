@@ -1,41 +1,70 @@
-/** Two or three Chromium pages that nobody introduces: codes are handed from one to the other. */
+/** Chromium pages that nobody introduces: codes are handed from one to the other. */
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import {
+  decodePairingCode,
+  encodePairingCode,
+  pairingBytes,
+  pairingText,
+} from "../../src/node/pairing-code.ts";
+import { PAIRING_HANDSHAKE_MS, PAIRING_MS, PAIRINGS_MAX } from "../../src/protocol/limits.ts";
 import { type Chromium, openChromium, openSite, type Site } from "../fixtures/chromium.ts";
+import type { Attack } from "./pairing/page.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
 let site: Site;
 let chromium: Chromium;
 let closing: (() => Promise<void>)[] = [];
+/** Uncaught, in any page. */
+let errors: string[] = [];
 
 beforeAll(async () => {
-  site = await openSite(join(import.meta.dirname, "mesh"));
+  site = await openSite(join(import.meta.dirname, "pairing"));
   chromium = await openChromium();
 }, 60_000);
 afterEach(async () => {
   await Promise.all(closing.map((close) => close()));
   closing = [];
+  const uncaught = errors.splice(0);
+  if (uncaught.length > 0) throw new Error(uncaught.join("\n"));
 });
 afterAll(async () => {
   await chromium?.close();
   await site?.close();
 }, 60_000);
 
-/** A page with storage of its own and an open mesh, as a device that was just unpacked. */
-async function openDevice(network: "on" | "off" = "on"): Promise<Page> {
+/** A page with storage of its own: a device that was just unpacked. */
+async function openPage(): Promise<Page> {
   const context = await chromium.context.browser()?.newContext();
   if (context === undefined) throw new RangeError("no browser");
   closing.push(() => context.close());
   const page = await context.newPage();
+  page.on("pageerror", (error) => errors.push(String(error)));
+  await page.clock.install();
+  await page.addInitScript(() => {
+    globalThis.connections = [];
+    globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(configuration?: RTCConfiguration) {
+        super(configuration);
+        globalThis.connections.push(this);
+      }
+    };
+  });
   await page.goto(site.url);
-  await page.waitForFunction(() => "app" in globalThis);
-  await page.evaluate(
-    (given) =>
-      globalThis.app.open({ name: "pair", storage: "memory", network: given }).then(() => 0),
-    network,
-  );
+  await page.waitForFunction(() => "phone" in globalThis);
+  return page;
+}
+
+declare global {
+  /** All that the page ever made. */
+  var connections: RTCPeerConnection[];
+}
+
+async function openDevice(network: "on" | "off" = "on"): Promise<Page> {
+  const page = await openPage();
+  await page.evaluate((given) => globalThis.phone.open(given), network);
   return page;
 }
 
@@ -46,16 +75,16 @@ interface Shown {
 
 const show = (page: Page): Promise<Shown> =>
   page.evaluate(async () => {
-    const { app } = globalThis;
-    app.pairing = await app.opened().pair();
-    return { code: app.pairing.code, fingerprint: app.pairing.fingerprint };
+    const { phone } = globalThis;
+    phone.pairing = await phone.opened().pair();
+    return { code: phone.pairing.code, fingerprint: phone.pairing.fingerprint };
   });
 
 /** What `connect` ends in. */
 const connect = (page: Page, code: string): Promise<unknown> =>
   page.evaluate((given) => {
-    const { app } = globalThis;
-    return app.outcome(app.shown().connect(given));
+    const { phone } = globalThis;
+    return phone.outcome(phone.shown().connect(given));
   }, code);
 
 async function pair(a: Page, b: Page): Promise<readonly [unknown, unknown]> {
@@ -64,30 +93,28 @@ async function pair(a: Page, b: Page): Promise<readonly [unknown, unknown]> {
 }
 
 const insert = (page: Page, id: string): Promise<void> =>
-  page.evaluate(
-    (given) =>
-      globalThis.app
-        .opened()
-        .db.exec("INSERT INTO tag VALUES (?)", [given])
-        .then(() => undefined),
-    id,
-  );
+  page.evaluate(async (given) => {
+    await globalThis.phone.opened().db.exec("INSERT INTO tag VALUES (?)", [given]);
+  }, id);
 const tags = (page: Page): Promise<unknown> =>
   page.evaluate(async () => {
-    const rows = await globalThis.app.opened().db.query<{ id: string }>("SELECT id FROM tag");
+    const rows = await globalThis.phone.opened().db.query<{ id: string }>("SELECT id FROM tag");
     return rows.map(({ id }) => id).sort();
   });
-const meshId = (page: Page): Promise<unknown> =>
-  page.evaluate(() => globalThis.app.opened().status().meshId);
-const peerId = (page: Page): Promise<string> => page.evaluate(() => globalThis.app.opened().peerId);
+const found = (page: Page): Promise<string> =>
+  page.evaluate(() => globalThis.phone.opened().invite());
+const meshId = (page: Page): Promise<string | null> =>
+  page.evaluate(() => globalThis.phone.opened().status().meshId);
+const peerId = (page: Page): Promise<string> =>
+  page.evaluate(() => globalThis.phone.opened().peerId);
 const links = (page: Page): Promise<Record<string, string>> =>
-  page.evaluate(() =>
-    Object.fromEntries(
-      globalThis.app
-        .opened()
-        .status()
-        .peers.map((each) => [each.peerId, each.link]),
-    ),
+  page.evaluate(() => {
+    const { peers } = globalThis.phone.opened().status();
+    return Object.fromEntries(peers.map((peer) => [peer.peerId, peer.link]));
+  });
+const openConnections = (page: Page): Promise<number> =>
+  page.evaluate(
+    () => globalThis.connections.filter(({ connectionState: state }) => state !== "closed").length,
   );
 
 const LONG = { timeout: 30_000, interval: 100 };
@@ -98,7 +125,7 @@ test("two devices of no mesh found one; drafts of both reach the other", async (
   await insert(b, "of b");
   const [ofA, ofB] = await Promise.all([show(a), show(b)]);
   expect(ofA.code.length).toBeLessThanOrEqual(210);
-  const readByB = await b.evaluate((code) => globalThis.app.shown().read(code), ofA.code);
+  const readByB = await b.evaluate((code) => globalThis.phone.shown().read(code), ofA.code);
   const seenOfA = { peerId: await peerId(a), fingerprint: ofA.fingerprint, name: null };
   expect(readByB).toEqual(seenOfA);
   const [byA, byB] = await Promise.all([connect(a, ofB.code), connect(b, ofA.code)]);
@@ -112,7 +139,7 @@ test("two devices of no mesh found one; drafts of both reach the other", async (
   await expect.poll(() => tags(a), LONG).toContain("later");
 });
 
-test("the paired device introduces the next one, which then links with all", async () => {
+test("the paired device introduces the next one, which then links with all, and stays when it is gone", async () => {
   const [a, b, c] = [await openDevice(), await openDevice(), await openDevice()];
   const ids = [await peerId(a), await peerId(b), await peerId(c)];
   expect(await pair(a, b)).toMatchObject([{ peerId: ids[1] }, { peerId: ids[0] }]);
@@ -124,8 +151,171 @@ test("the paired device introduces the next one, which then links with all", asy
       .toEqual(Object.fromEntries(others.map((id) => [id, "webrtc"])));
   }
   await insert(a, "of a");
+  await b.close();
   await insert(c, "of c");
-  for (const page of [a, b, c]) {
-    await expect.poll(() => tags(page), LONG).toEqual(["of a", "of c"]);
+  for (const page of [a, c]) await expect.poll(() => tags(page), LONG).toEqual(["of a", "of c"]);
+});
+
+test("a device without a mesh, and off the network, takes the other's mesh and goes online; each in its time", async () => {
+  const [member, newcomer] = [await openDevice(), await openDevice("off")];
+  await insert(member, "of member");
+  await found(member);
+  const [ofMember, ofNewcomer] = [await show(member), await show(newcomer)];
+  const first = connect(member, ofNewcomer.code);
+  // ICE looks for the other device in vain meanwhile.
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  expect(await connect(newcomer, ofMember.code)).toMatchObject({ peerId: await peerId(member) });
+  expect(await first).toMatchObject({ peerId: await peerId(newcomer) });
+  expect(await meshId(newcomer)).toBe(await meshId(member));
+  expect(await newcomer.evaluate(() => globalThis.phone.opened().status().online)).toBe(true);
+  await expect.poll(() => tags(newcomer), LONG).toEqual(["of member"]);
+  // Once more, although they are linked: nothing is lost by it.
+  expect(await pair(member, newcomer)).toMatchObject([{}, { peerId: await peerId(member) }]);
+  await insert(newcomer, "of newcomer");
+  await expect.poll(() => tags(member), LONG).toEqual(["of member", "of newcomer"]);
+});
+
+test("two meshes stay two: by the codes alone, and when the codes are older than the meshes", async () => {
+  const [a, b] = [await openDevice(), await openDevice()];
+  const early = await Promise.all([show(a), show(b)]);
+  await found(a);
+  await found(b);
+  const before = [await meshId(a), await meshId(b)];
+  const both = await Promise.all([connect(a, early[1].code), connect(b, early[0].code)]);
+  expect(both).toEqual(["ERR_MESH_DIFFERENT", "ERR_MESH_DIFFERENT"]);
+  expect(await pair(a, b)).toEqual(["ERR_MESH_DIFFERENT", "ERR_MESH_DIFFERENT"]);
+  expect([await meshId(a), await meshId(b)]).toEqual(before);
+  expect([await links(a), await links(b)]).toEqual([{}, {}]);
+  for (const page of [a, b]) {
+    await page.evaluate(() => globalThis.phone.shown().close());
+    await expect.poll(() => openConnections(page), LONG).toBe(0);
   }
+});
+
+test("a wrong code links with nobody, and the right one may follow; a code is for one connection", async () => {
+  const [a, b] = [await openDevice(), await openDevice()];
+  const early = await Promise.all([show(a), show(b)]);
+  const honest = decodePairingCode(pairingBytes(early[1].code));
+  const route = { ...honest.route, dtlsFingerprint: new Uint8Array(32).fill(7) };
+  const bent = pairingText(encodePairingCode({ ...honest, route }));
+  // The right key, the right address, and another's certificate.
+  const neither = await Promise.all([connect(a, bent), connect(b, early[0].code)]);
+  expect(neither).toEqual(["ERR_PAIRING_FAILED", "ERR_PAIRING_FAILED"]);
+  for (const page of [a, b]) {
+    expect(await meshId(page)).toBeNull();
+    await expect.poll(() => openConnections(page), LONG).toBe(0);
+  }
+
+  const [ofA, ofB] = await Promise.all([show(a), show(b)]);
+  const wrong = ["", "hello", "HTTPS://EXAMPLE.INVALID/", ofB.code.slice(0, -1), ofA.code];
+  for (const code of wrong) expect(await connect(a, code)).toBe("ERR_PAIRING_INVALID");
+  const [byA] = await Promise.all([connect(a, ofB.code), connect(b, ofA.code)]);
+  expect(byA).toMatchObject({ peerId: await peerId(b) });
+  expect(await connect(a, ofB.code)).toBe("ERR_PAIRING_FAILED");
+  await a.evaluate(() => globalThis.phone.shown().close());
+  expect(await links(a)).toEqual({ [await peerId(b)]: "webrtc" });
+});
+
+test("what is given up, aborted, too old or too much leaves no connection behind", async () => {
+  const [a, b] = [await openDevice(), await openDevice()];
+  const { code } = await show(b);
+  const outcomes = await a.evaluate(async (ofB) => {
+    const { phone } = globalThis;
+    const mesh = phone.opened();
+    const before = await phone.outcome(mesh.pair({ signal: AbortSignal.abort() }));
+    const stop = new AbortController();
+    const aborted = phone.outcome((await mesh.pair()).connect(ofB, { signal: stop.signal }));
+    stop.abort();
+    const end = new AbortController();
+    const whole = phone.outcome((await mesh.pair({ signal: end.signal })).connect(ofB));
+    end.abort();
+    const closed = await mesh.pair();
+    const waiting = phone.outcome(closed.connect(ofB));
+    await Promise.all([closed.close(), closed.close()]);
+    const late = phone.outcome(closed.connect(ofB));
+    return Promise.all([before, aborted, whole, waiting, late]);
+  }, code);
+  expect(outcomes).toEqual(Array.from({ length: 5 }, () => "ERR_ABORTED"));
+  expect(await openConnections(a)).toBe(0);
+
+  const many = await a.evaluate(async (max) => {
+    const { phone } = globalThis;
+    const mesh = phone.opened();
+    const open = await Promise.all(Array.from({ length: max }, () => mesh.pair()));
+    const tooMany = await phone.outcome(mesh.pair());
+    await open[0]?.close();
+    phone.pairing = await mesh.pair();
+    return {
+      tooMany,
+      open: globalThis.connections.filter((each) => each.iceGatheringState !== "new").length,
+    };
+  }, PAIRINGS_MAX);
+  expect(many.tooMany).toBe("ERR_PAIRING_FAILED");
+  const expired = connect(a, code);
+  await a.clock.fastForward(PAIRING_MS);
+  expect(await expired).toBe("ERR_PAIRING_FAILED");
+  await expect.poll(() => openConnections(a), LONG).toBe(0);
+
+  await show(a);
+  const ended = connect(a, code);
+  await a.evaluate(() => globalThis.phone.opened().close());
+  expect(await ended).toBe("ERR_CLOSED");
+  await expect.poll(() => openConnections(a), LONG).toBe(0);
+});
+
+const ATTACKS: readonly Attack[] = [
+  "silent",
+  "text",
+  "garbage",
+  "flood",
+  "giant",
+  "another's proof",
+  "giant invite",
+  "invite that nobody signed",
+  "another key in Noise",
+];
+
+test("hostile devices are refused: nothing joined, nothing linked, nothing left open", async () => {
+  const [device, other] = [await openDevice(), await openPage()];
+  const seen: unknown[] = [];
+  const SIDES = ["before", "after"] as const;
+  for (const attack of ATTACKS) {
+    for (const side of SIDES) {
+      if (attack === "another key in Noise") await found(device);
+      const mesh = await meshId(device);
+      const { code } = await show(device);
+      const self = await peerId(device);
+      const theirs = await other.evaluate(([which, id]) => globalThis.hostile.show(which, id), [
+        side,
+        self,
+      ] as const);
+      const met = other.evaluate(
+        ([given, how]) => globalThis.hostile.meet(given, how).catch(() => undefined),
+        [code, attack] as const,
+      );
+      const connecting = connect(device, theirs);
+      if (attack === "silent") {
+        await met;
+        await device.clock.fastForward(PAIRING_HANDSHAKE_MS);
+      }
+      const outcome = await connecting;
+      await met;
+      const isSame = (await meshId(device)) === mesh;
+      await expect.poll(() => openConnections(device), LONG).toBe(0);
+      const heard = await other.evaluate(() => globalThis.hostile.heard);
+      seen.push({ side, attack, outcome, isSame, links: await links(device), heard });
+    }
+  }
+  const expected = ATTACKS.flatMap((attack) =>
+    SIDES.map((side) => ({
+      side,
+      attack,
+      outcome: "ERR_PAIRING_FAILED",
+      isSame: true,
+      links: {},
+      // Its proof, which is worth nothing to anybody else; more only for who proves the key.
+      heard: attack === "silent" || attack === "another's proof" ? [65] : [],
+    })),
+  );
+  expect(seen).toEqual(expected);
 });

@@ -1,56 +1,29 @@
 /** `rowmesh hub` and `rowmesh status` as processes: what survives a restart, how they end. */
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Mesh, MeshStatus } from "../../src/node/api.ts";
 import { openMesh } from "../../src/node/open-mesh-node.ts";
 import { inviteLink, parseInviteLink } from "../../src/protocol/genesis.ts";
 import { meshIdOf } from "../../src/signing/keys.ts";
-import { type Ended, type Running, runCli, startCli } from "./run-cli.ts";
-
-interface Ready {
-  readonly ready: true;
-  readonly url: string;
-  readonly urls: readonly string[];
-  readonly peerId: string;
-  readonly addresses: readonly string[];
-  readonly pid: number;
-}
+import { type HubRuns, openHubRuns, type Ready, stop } from "./hub-runs.ts";
+import { type Running, runCli } from "./run-cli.ts";
 
 /** A start takes a second; some tests make several, beside other tests. */
 vi.setConfig({ testTimeout: 60_000 });
 
-const LOOPBACK = ["--host", "127.0.0.1"];
+let runs: HubRuns;
 let folder: string;
-let running: Running[];
-
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "rowmesh-hub-"));
-  running = [];
+  runs = openHubRuns();
+  ({ folder } = runs);
 });
-afterEach(async () => {
-  for (const { child, ended } of running) {
-    child.kill("SIGKILL");
-    await ended;
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+afterEach(() => runs.close());
 
-const start = (...args: string[]): Running => {
-  const hub = startCli(["hub", ...LOOPBACK, ...args], folder);
-  running.push(hub);
-  return hub;
-};
-const startJson = async (...args: string[]): Promise<{ hub: Running; ready: Ready }> => {
-  const hub = start("--json", ...args);
-  return { hub, ready: JSON.parse(await hub.line(/./)) as Ready };
-};
-const stop = async ({ child, ended }: Running, signal: NodeJS.Signals): Promise<Ended> => {
-  child.kill(signal);
-  return ended;
-};
+const start = (...args: string[]): Running => runs.start(...args);
+const startJson = (...args: string[]): ReturnType<HubRuns["startJson"]> => runs.startJson(...args);
 const meshOf = (url: string): string => meshIdOf(parseInviteLink(url).genesis.bodyBytes);
 const certhashOf = ({ addresses }: Ready): string | undefined =>
   addresses.map((address) => /\/certhash\/([^/]+)/.exec(address)?.[1]).find(Boolean);
@@ -170,8 +143,7 @@ describe("what is in the way is said in one line, with the remedy, and 1", () =>
   });
 
   test("an address that is not this machine's", async () => {
-    const hub = startCli(["hub", "--json", "--host", "192.0.2.1", "--port", "0"], folder);
-    running.push(hub);
+    const hub = start("--json", "--host", "192.0.2.1", "--port", "0");
     expect(await refusalOf(hub)).toMatch(/no address 192\.0\.2\.1\. Choose another with --host/);
   });
 
@@ -276,7 +248,7 @@ describe("--join", () => {
     expect(statSync(join(folder, "three"), { throwIfNoEntry: false })).toBeUndefined();
   });
 
-  test("two hubs link, and a row of the one's device reaches the other's", async () => {
+  test("two hubs link over TCP, and a row of the one's device reaches the other's", async () => {
     const first = await startJson("--port", "0", "--data", "one");
     const second = await startJson("--port", "0", "--data", "two", "--join", first.ready.url);
     const [writer, reader] = await Promise.all(
@@ -287,34 +259,17 @@ describe("--join", () => {
       authors.some(({ local, version }) => !local && version > 0),
     );
     expect(await reader!.db.query("SELECT * FROM animal")).toEqual([{ id: "a", name: "heron" }]);
+    const { stdout } = await runCli(["status", "--json", "--data", join(folder, "one")]);
+    const hubs = (JSON.parse(stdout) as MeshStatus).peers.filter(({ role }) => role === "hub");
+    expect(hubs).toMatchObject([{ peerId: second.ready.peerId, link: "tcp", name: hostname() }]);
     await Promise.all([writer!.close(), reader!.close()]);
   });
 });
 
-describe("status", () => {
-  test("shows what a stopped hub holds, and leaves it as it was", async () => {
-    const { hub, ready } = await startJson("--port", "0");
-    const data = join(folder, "rowmesh-hub");
-    const locked = await runCli(["status", "--data", data]);
-    expect([locked.code, locked.stdout]).toEqual([1, ""]);
-    expect(locked.stderr).toContain("is running. Stop it first");
-    await stop(hub, "SIGTERM");
-    const { code, stdout } = await runCli(["status", "--data", data, "--json"]);
-    expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({
-      meshId: meshOf(ready.url),
-      peerId: ready.peerId,
-      authors: [{ local: true, version: 0 }],
-    });
-    expect((await runCli(["status", "--data", data])).stdout).toContain(meshOf(ready.url));
-    expect((await startJson("--port", "0")).ready.peerId).toBe(ready.peerId);
-  });
-
-  test("makes nothing where there is no hub", async () => {
-    const data = join(folder, "nothing");
-    const { code, stderr } = await runCli(["status", "--data", data]);
-    expect(code).toBe(1);
-    expect(stderr).toContain("there is no hub in");
-    expect(statSync(data, { throwIfNoEntry: false })).toBeUndefined();
-  });
+test("status makes nothing where there is no hub", async () => {
+  const data = join(folder, "nothing");
+  const { code, stderr } = await runCli(["status", "--data", data]);
+  expect(code).toBe(1);
+  expect(stderr).toContain("there is no hub in");
+  expect(statSync(data, { throwIfNoEntry: false })).toBeUndefined();
 });

@@ -1,6 +1,15 @@
 /** A LAN with a hub and browsers on it, and the questions that scenarios ask of them. */
+import type { TlsCertificate } from "../../src/cli/site-server.ts";
 import type { PeerStatus } from "../../src/node/api.ts";
-import { createHub, type Hub, type LabBrowser, startBrowser } from "./hosts.ts";
+import {
+  type BrowserOptions,
+  createHub,
+  type Hub,
+  type LabBrowser,
+  type PublicSite,
+  servePublicSite,
+  startBrowser,
+} from "./hosts.ts";
 import { type Lan, openLan } from "./lan.ts";
 
 /** After which the lab gives up on anything. The bounds of scenarios are narrower. */
@@ -22,7 +31,11 @@ export interface Lab {
   /** All that were started, in order. */
   readonly browsers: readonly LabBrowser[];
   /** Its page is not open yet. */
-  readonly addBrowser: () => Promise<LabBrowser>;
+  readonly addBrowser: (
+    options?: Partial<Omit<BrowserOptions, "executable">>,
+  ) => Promise<LabBrowser>;
+  /** Serves the lab's page from an https origin that is not the hub's. */
+  readonly addPublicSite: (tls: TlsCertificate) => Promise<PublicSite>;
   /** Single notes, each a changeset of its own; the lab counts them. */
   readonly write: (notes: number, browsers?: readonly LabBrowser[]) => Promise<void>;
   /** Until each of these holds every note written so far. @returns milliseconds */
@@ -41,9 +54,10 @@ export async function openLab(options: LabOptions, browserCount: number): Promis
   const browsers: LabBrowser[] = [];
   let written = 0;
 
-  const addBrowser = async (): Promise<LabBrowser> => {
+  const addBrowser: Lab["addBrowser"] = async ({ trusts = null, args = [] } = {}) => {
     const name = `b${browsers.length + 1}`;
-    const browser = await startBrowser(lan.addHost(name), name, options.chromium);
+    const { chromium: executable } = options;
+    const browser = await startBrowser(lan.addHost(name), name, { executable, trusts, args });
     browsers.push(browser);
     return browser;
   };
@@ -53,6 +67,7 @@ export async function openLab(options: LabOptions, browserCount: number): Promis
     tell: options.tell,
     browsers,
     addBrowser,
+    addPublicSite: (tls) => servePublicSite(lan.addSite("site"), options.site, tls),
     write: async (notes, writers = browsers) => {
       await Promise.all(writers.map((writer) => writer.write(notes)));
       written += notes * writers.length;

@@ -14,6 +14,8 @@ const PREFIX = "rml";
 const NET = "10.77.0";
 
 const GATEWAY_ADDRESS = `${NET}.254`;
+export const SITE_ADDRESS = "203.0.113.10";
+const SITE_GATEWAY_ADDRESS = "203.0.113.1";
 const SWITCHES = ["sw0", "sw1"] as const;
 
 export interface LanHost {
@@ -44,9 +46,14 @@ interface Outside {
   readonly destinations: readonly string[];
 }
 
+/** Behind the gateway, with an address of the internet (RFC 5737). */
+export type SiteHost = Pick<LanHost, "name" | "address" | "command">;
+
 export interface Lan {
   /** The first host has the address .1. */
   readonly addHost: (name: string) => LanHost;
+  /** What is sent to it counts as outside. One a LAN. */
+  readonly addSite: (name: string) => SiteHost;
   /** As many access points do. */
   readonly blockMulticast: () => void;
   /** What has reached the gateway so far. It was dropped. */
@@ -106,6 +113,7 @@ export function openLan(): Lan {
       hosts.push(host);
       return host;
     },
+    addSite: (name) => addSite(gateway, `${prefix}${name}`),
     blockMulticast: () => {
       for (const { name } of hosts) {
         inside(lan, "bridge", "link", "set", "dev", portOf(name), "mcast_flood", "off");
@@ -128,7 +136,7 @@ function addHost(lan: string, name: string, firstAddress: string): LanHost {
   return {
     name,
     address: () => address,
-    command: (...argv) => ["ip", "netns", "exec", name, ...argv],
+    command: commandOn(name),
     pids,
     signal: (signal) => {
       for (const pid of pids()) kill(pid, signal);
@@ -172,6 +180,10 @@ function addHost(lan: string, name: string, firstAddress: string): LanHost {
   };
 }
 
+const commandOn =
+  (name: string): LanHost["command"] =>
+  (...argv) => ["ip", "netns", "exec", name, ...argv];
+
 const portOf = (host: string): string => `v-${host.slice(host.indexOf("-") + 1)}`;
 
 function addNamespace(name: string): void {
@@ -207,6 +219,18 @@ function makeRecordingGateway(name: string): void {
   ip("-n", name, "addr", "add", "192.0.2.1/32", "dev", "out");
   ip("-n", name, "route", "add", "default", "dev", "out");
   inside(name, "sysctl", "-qw", "net.ipv4.ip_forward=1");
+}
+
+function addSite(gateway: string, name: string): SiteHost {
+  addNamespace(name);
+  ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", "site");
+  ip("-n", name, "link", "set", "site", "netns", gateway);
+  ip("-n", gateway, "addr", "add", `${SITE_GATEWAY_ADDRESS}/24`, "dev", "site");
+  ip("-n", name, "addr", "add", `${SITE_ADDRESS}/24`, "dev", "eth0");
+  ip("-n", gateway, "link", "set", "site", "up");
+  ip("-n", name, "link", "set", "eth0", "up");
+  ip("-n", name, "route", "add", "default", "via", SITE_GATEWAY_ADDRESS);
+  return { name, address: () => SITE_ADDRESS, command: commandOn(name) };
 }
 
 function outsideOf(gateway: string): Outside {

@@ -57,6 +57,11 @@ async function main(): Promise<number> {
   const results: ScenarioResult[] = [];
   try {
     for (const scenario of chosen) {
+      const whyNot = scenario.skip?.() ?? null;
+      if (whyNot !== null) {
+        tell(`skipped ${scenario.name}: ${whyNot}`);
+        continue;
+      }
       const result = await runAlone(scenario, { site, chromium: findChromium(), tell });
       results.push(result);
       tell(`${result.passed ? "passed" : "FAILED"} ${JSON.stringify(result)}`);

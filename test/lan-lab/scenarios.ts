@@ -7,6 +7,7 @@ import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { directPeers, describe, type Lab, pause, until } from "./lab.ts";
 import type { LabBrowser } from "./hosts.ts";
+import { https, publicOrigin } from "./origin-scenarios.ts";
 
 export type Measures = Readonly<Record<string, number | string>>;
 
@@ -16,6 +17,8 @@ export interface Scenario {
   readonly browsers: number;
   /** The largest value a measure may have. */
   readonly bounds: Readonly<Record<string, number>>;
+  /** Why it cannot be run here; null: it can. */
+  readonly skip?: () => string | null;
   readonly run: (lab: Lab) => Promise<Measures>;
 }
 
@@ -419,6 +422,8 @@ export const scenarios = (crowdSize: number): readonly Scenario[] => [
   slowLink,
   hubMoves,
   gossipKilled,
+  https,
+  publicOrigin,
   crowd(crowdSize),
   linkDown("link-down-5min", 300_000, "silent"),
 ];

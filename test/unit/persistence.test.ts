@@ -160,6 +160,9 @@ test("what a page lacks has an effect and a remedy: HTTPS where that is all", ()
     expect(effect).toMatch(/\.$/);
     expect(remedy).toMatch(/HTTPS/);
   }
+  // A private window may have it, and not open it.
+  expect(browserPlatform(full, "refused").lacks).toMatchObject([{ feature: "opfs" }]);
+  expect(browserPlatform(full, "refused").lacks[0]?.remedy).toMatch(/private window/);
   const { RTCPeerConnection: _, ...old } = full;
   expect(browserPlatform(old).lacks).toMatchObject([{ feature: "webrtc" }]);
   expect(browserPlatform(old).lacks[0]?.remedy).not.toMatch(/HTTPS/);

@@ -1,5 +1,5 @@
 /** An app: the package as an app gets it, and its schema. The test drives it by name. */
-import { type Mesh, openMesh, type OpenMeshOptions, type Pairing } from "rowmesh";
+import { type Mesh, openMesh, type OpenMeshOptions } from "rowmesh";
 
 const SCHEMA = {
   version: 1,
@@ -20,12 +20,6 @@ const app = {
   opened: (): Mesh => {
     if (app.mesh === null) throw new RangeError("open first");
     return app.mesh;
-  },
-  /** The one whose code is on the screen. */
-  pairing: null as Pairing | null,
-  shown: (): Pairing => {
-    if (app.pairing === null) throw new RangeError("show a code first");
-    return app.pairing;
   },
   /** What a promise ended in: its value, or the code (else the name) of its error. */
   outcome: (promise: Promise<unknown>): Promise<unknown> =>

@@ -13,11 +13,19 @@ const SCHEMA = {
 
 const params = new URLSearchParams(location.search);
 
-async function open(): Promise<Mesh> {
+/** Of the hub that serves the page, or by the link that somebody opened. */
+async function joinLink(): Promise<string> {
+  if (location.hash.startsWith("#join=")) return location.href;
   const response = await fetch("rowmesh.json");
   const { joinUrl } = (await response.json()) as { readonly joinUrl: string };
+  return joinUrl;
+}
+
+async function open(): Promise<Mesh> {
+  // Pages over plain http have none.
+  await (navigator.serviceWorker as ServiceWorkerContainer | undefined)?.register("sw.js");
   const deviceName = params.get("name") ?? "";
-  return openMesh({ name: "lan-lab", schema: SCHEMA, join: joinUrl, deviceName });
+  return openMesh({ name: "lan-lab", schema: SCHEMA, join: await joinLink(), deviceName });
 }
 
 const mesh = await open();
@@ -25,8 +33,43 @@ let written = 0;
 let ticks = 0;
 setInterval(() => (ticks += 1), 100);
 
+/** What this page's origin is given by the browser. */
+const originOfPage = {
+  has: (): Readonly<Record<string, boolean>> => {
+    const { mediaDevices, storage, locks, serviceWorker } = navigator as Partial<Navigator>;
+    return {
+      secureContext: isSecureContext,
+      opfs: storage?.getDirectory !== undefined,
+      serviceWorker: serviceWorker?.controller != null,
+      webLocks: locks !== undefined,
+      webCrypto: (crypto.subtle as SubtleCrypto | undefined) !== undefined,
+      camera: mediaDevices?.getUserMedia !== undefined,
+      persist: storage?.persist !== undefined,
+    };
+  },
+  persist: (): Promise<boolean> => navigator.storage.persist(),
+  opensWebSocket: (url: string): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = new WebSocket(url);
+      socket.addEventListener("open", () => {
+        socket.close();
+        resolve(true);
+      });
+      socket.addEventListener("error", () => resolve(false));
+    }),
+  /** Of a camera: its picture's width in pixels. */
+  seesThroughCamera: async (): Promise<number> => {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: true });
+    const [track] = stream.getVideoTracks();
+    const width = track?.getSettings().width ?? 0;
+    track?.stop();
+    return width;
+  },
+};
+
 const lab = {
   mesh,
+  origin: originOfPage,
   /** Stands still while the page is frozen. */
   ticks: (): number => ticks,
   webrtc,

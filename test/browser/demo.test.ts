@@ -1,0 +1,189 @@
+/** The demo in real Chromium, served by something that is no hub: its devices pair by codes alone. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import {
+  type Chromium,
+  LOOPBACK,
+  openChromium,
+  PLAIN_HTTP_HOST,
+  serveSite,
+  type Site,
+} from "../fixtures/chromium.ts";
+import { writeQrVideo } from "../fixtures/qr-video.ts";
+
+vi.setConfig({ testTimeout: 90_000 });
+
+const FOLDER = join(import.meta.dirname, "../../dist-demo");
+const POLL = { timeout: 60_000 };
+
+const folder = mkdtempSync(join(tmpdir(), "rowmesh-demo-"));
+const camera = join(folder, "camera.y4m");
+let site: Site;
+let chromium: Chromium;
+let closing: (() => Promise<void>)[] = [];
+const problems: string[] = [];
+
+beforeAll(async () => {
+  if (!existsSync(join(FOLDER, "index.html"))) throw new Error("npm run build:demo comes first");
+  site = await serveSite(FOLDER);
+  chromium = await openChromium({ camera });
+});
+afterEach(async () => {
+  await Promise.all(closing.splice(0).map((close) => close()));
+  // Nothing that a page says it cannot do, the content security policy's refusals among it.
+  const told = problems.splice(0);
+  if (told.length > 0) throw new Error(told.join("\n"));
+});
+afterAll(async () => {
+  await chromium?.close();
+  await site?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A device with storage of its own whose notebook is just opened, by that button. */
+async function openDevice(
+  name: string,
+  button: "begin" | "begin-pairing" = "begin",
+  host: string = LOOPBACK,
+): Promise<Page> {
+  const context = await chromium.context.browser()?.newContext();
+  if (context === undefined) throw new RangeError("no browser");
+  closing.push(() => context.close());
+  const page = await context.newPage();
+  page.on("pageerror", ({ message }) => void problems.push(`${name}: ${message}`));
+  page.on("console", (said) => {
+    // Only the page's own: what a server refuses, its users handle.
+    if (said.type() === "error" && !said.text().startsWith("Failed to load resource"))
+      problems.push(`${name}: ${said.text()}`);
+  });
+  await page.goto(`http://${host}:${site.port}/`);
+  await page.getByTestId("your-name").fill(name);
+  await page.getByTestId(button).click();
+  await page.waitForFunction(() => "rowmesh" in globalThis);
+  return page;
+}
+
+async function openPairing(page: Page): Promise<void> {
+  await page.getByTestId("tab-mesh").click();
+  await page.getByTestId("pair").click();
+}
+
+const codeOf = (page: Page): Promise<string> => page.getByTestId("pair-code").inputValue();
+const textOf = (page: Page, testId: string): Promise<string> =>
+  page.getByTestId(testId).innerText();
+
+async function readText(page: Page, code: string): Promise<void> {
+  await page.getByTestId("pair-their-code").fill(code);
+  await page.getByTestId("pair-read").click();
+}
+
+/** Holds the camera of one before the screen of the other. */
+async function readByCamera(page: Page, shownBy: Page): Promise<void> {
+  const qr = shownBy.getByTestId("pair-qr");
+  const size = Number((await qr.getAttribute("viewBox"))?.split(" ")[2]);
+  const path = (await qr.locator("path").getAttribute("d")) ?? "";
+  const dark = new Set([...path.matchAll(/M(\d+) (\d+)h1/g)].map(([, x, y]) => `${x} ${y}`));
+  writeQrVideo(camera, size, (x, y) => dark.has(`${x} ${y}`));
+  await page.getByTestId("pair-camera").click();
+  await page.getByTestId("pair-question").waitFor();
+}
+
+/** The one is asked about the device that the other says it is, and agrees. */
+async function trust(page: Page, other: Page): Promise<void> {
+  expect(await textOf(page, "their-fingerprint")).toBe(await textOf(other, "own-fingerprint"));
+  expect(await textOf(page, "own-fingerprint")).not.toBe(await textOf(page, "their-fingerprint"));
+  await page.getByTestId("pair-trust").click();
+}
+
+async function linked(...pages: readonly Page[]): Promise<void> {
+  for (const page of pages) {
+    await page.getByTestId("pair-linked").waitFor({ timeout: 60_000 });
+    await page.getByTestId("sheet-close").click();
+  }
+}
+
+const peerId = (page: Page): Promise<string> => page.evaluate<string>("rowmesh.mesh.peerId");
+
+/** What the picture of the mesh has: the states of its nodes, and how many links. */
+async function graphOf(page: Page): Promise<unknown> {
+  const graph = page.getByTestId("graph");
+  const nodes = await page.getByTestId("graph-node").all();
+  return {
+    states: await Promise.all(nodes.map((node) => node.getAttribute("data-state"))),
+    edges: Number(await graph.getAttribute("data-edges")),
+    drawn: await graph.getAttribute("data-drawn"),
+  };
+}
+
+test("two devices pair by text, a third by camera; the picture shows all of them", async () => {
+  const ana = await openDevice("Ana", "begin-pairing");
+  const ben = await openDevice("Ben");
+  await openPairing(ben);
+  const [ofAna, ofBen] = await Promise.all([codeOf(ana), codeOf(ben)]);
+  await readText(ana, "https://example.test/#join=nothing");
+  expect(await textOf(ana, "problem")).toContain("ERR_PAIRING_INVALID");
+  await readText(ana, ofBen);
+  await readText(ben, ofAna);
+  await trust(ana, ben);
+  await trust(ben, ana);
+  await linked(ana, ben);
+
+  await ana.getByTestId("tab-mesh").click();
+  const two = { states: ["self", "inStep"], edges: 1, drawn: "true" };
+  await expect.poll(() => graphOf(ana), POLL).toEqual(two);
+  const benId = await peerId(ben);
+  await ana.locator(`[data-node="${benId}"]`).click();
+  expect(await textOf(ana, "graph-details")).toMatch(/Ben[\s\S]*WebRTC, direct/);
+
+  const cleo = await openDevice("Cleo", "begin-pairing");
+  await openPairing(ben);
+  await readByCamera(cleo, ben);
+  await cleo.getByTestId("pair-refuse").click();
+  await readByCamera(cleo, ben);
+  await trust(cleo, ben);
+  await readByCamera(ben, cleo);
+  await trust(ben, cleo);
+  await linked(ben, cleo);
+
+  // Ana and Cleo meet through Ben, who knows both.
+  const three = { states: ["self", "inStep", "inStep"], edges: 3, drawn: "true" };
+  for (const page of [ana, cleo, ben]) {
+    await page.getByTestId("tab-mesh").click();
+    await expect.poll(() => graphOf(page), POLL).toEqual(three);
+  }
+  await byKeyboard(ana);
+});
+
+/** One stop in the order of the tab key; arrows go around. */
+async function byKeyboard(page: Page): Promise<void> {
+  const stops = page.locator('[data-testid="graph-node"][tabindex="0"]');
+  expect(await stops.count()).toBe(1);
+  await stops.focus();
+  const seen = new Set<string>();
+  for (let step = 0; step < 3; step++) {
+    await page.keyboard.press("ArrowRight");
+    const focused = await page.evaluate(() => document.activeElement?.getAttribute("data-node"));
+    expect(await stops.getAttribute("data-node")).toBe(focused);
+    seen.add(focused ?? "");
+  }
+  expect(seen.size).toBe(3);
+}
+
+test("a page over plain http says what it lacks, and pairs by text alone", async () => {
+  const page = await openDevice("Dora", "begin", PLAIN_HTTP_HOST);
+  await page.getByTestId("tab-mesh").click();
+  const lacks = page.getByTestId("lack");
+  const features = await lacks.evaluateAll((found) =>
+    found.map((lack) => lack.getAttribute("data-feature")),
+  );
+  expect(new Set(features)).toEqual(
+    new Set(["camera", "opfs", "service-worker", "web-locks", "webcrypto"]),
+  );
+  await page.getByTestId("pair").click();
+  await page.getByTestId("no-camera").waitFor();
+  expect(await page.getByTestId("pair-camera").count()).toBe(0);
+  expect((await codeOf(page)).length).toBeGreaterThan(100);
+});

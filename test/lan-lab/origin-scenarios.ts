@@ -1,0 +1,160 @@
+/**
+ * Where the app's page comes from, and what browsers give it there: the hub over https, and a web
+ * site that is not the hub's.
+ */
+import { strict as assert } from "node:assert";
+import { issueCertificate } from "../../src/cli/local-authority.ts";
+import { createAcceptedCertificate, type LabBrowser, whyNoTrust } from "./hosts.ts";
+import { type Lab, until } from "./lab.ts";
+import { SITE_ADDRESS } from "./lan.ts";
+import type { Scenario } from "./scenarios.ts";
+
+/** Pages may use a camera, which is a test picture, without asking. */
+const FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+
+const EVERYTHING = {
+  secureContext: true,
+  opfs: true,
+  serviceWorker: true,
+  webLocks: true,
+  webCrypto: true,
+  camera: true,
+  persist: true,
+};
+
+/**
+ * `rowmesh hub --https`, and devices that trust its authority: pages are secure contexts and open
+ * without the hub; a new address gets a certificate.
+ */
+export const https: Scenario = {
+  name: "https",
+  browsers: 0,
+  bounds: {
+    joinMs: 15_000,
+    arrivalMs: 2_000,
+    offlineMs: 10_000,
+    backMs: 15_000,
+    renewedMs: 75_000,
+  },
+  skip: whyNoTrust,
+  run: async (lab) => {
+    const trusting = { trusts: lab.hub.authority() };
+    const [one, other] = [await lab.addBrowser(trusting), await lab.addBrowser(trusting)];
+    const startMs = performance.now();
+    await Promise.all([one, other].map(({ open }) => open(lab.hub.secureUrl())));
+    await lab.write(3);
+    await lab.synced();
+    const joinMs = Math.round(performance.now() - startMs);
+    await hasEverything([one, other]);
+    const hubLink = await linkTo(one, lab);
+    await lab.linked();
+    // Loaded once more, through the service worker: all of it is in its cache.
+    await other.open(lab.hub.secureUrl());
+    await lab.linked();
+
+    await lab.hub.kill();
+    await lab.write(2);
+    const arrivalMs = await lab.synced();
+    const { single } = await one.count();
+    const offlineStartMs = performance.now();
+    await other.open(lab.hub.secureUrl());
+    const offlineMs = Math.round(performance.now() - offlineStartMs);
+    assert.equal((await other.count()).single, single, "the page opens without its server");
+    await lab.write(2);
+
+    await lab.hub.start();
+    const backMs = await lab.synced();
+    await lab.agreed();
+
+    const stranger = await lab.addBrowser();
+    await assert.rejects(stranger.open(lab.hub.secureUrl()), /ERR_CERT_AUTHORITY_INVALID/);
+    await refusesImpostor(one, lab);
+
+    lab.hub.host.moveTo(98);
+    assert.ok(!lab.hub.answersSecurely(), "the new address has no certificate yet");
+    const renewedMs = await until("it has", async () => lab.hub.answersSecurely());
+    await one.open(lab.hub.secureUrl());
+    return { joinMs, hubLink, arrivalMs, offlineMs, backMs, renewedMs };
+  },
+};
+
+/**
+ * The app from any https site: it reaches the hub on the LAN by the join link alone, over
+ * `webrtc-direct`, and goes on when the site is out of reach.
+ */
+export const publicOrigin: Scenario = {
+  name: "public-origin",
+  browsers: 0,
+  bounds: { joinMs: 15_000, arrivalMs: 2_000, offlineMs: 15_000 },
+  run: async (lab) => {
+    const certificate = await createAcceptedCertificate();
+    const site = await lab.addPublicSite(certificate.tls);
+    const url = `${site.origin}${new URL(lab.hub.joinLink()).hash}`;
+    const args = [...certificate.browserArgs, ...FAKE_CAMERA];
+    const [one, other] = [await lab.addBrowser({ args }), await lab.addBrowser({ args })];
+    const startMs = performance.now();
+    await Promise.all([one, other].map(({ open }) => open(url)));
+    await lab.write(3);
+    await lab.synced();
+    const joinMs = Math.round(performance.now() - startMs);
+    await hasEverything([one, other]);
+    const hubLink = await linkTo(one, lab);
+    assert.equal(hubLink, "webrtc-direct");
+    await lab.linked();
+    await other.open(url);
+    await lab.linked();
+    const webSocketUrl = lab.hub.webSocketUrl();
+    const opensWebSocket = await one
+      .page()
+      .evaluate((given) => globalThis.lab!.origin.opensWebSocket(given), webSocketUrl);
+    const cameraPixels = await one
+      .page()
+      .evaluate(() => globalThis.lab!.origin.seesThroughCamera());
+
+    site.close();
+    await lab.write(2);
+    const arrivalMs = await lab.synced();
+    const offlineStartMs = performance.now();
+    await other.open(url);
+    await lab.synced();
+    await lab.linked();
+    const offlineMs = Math.round(performance.now() - offlineStartMs);
+    await lab.agreed();
+    return {
+      joinMs,
+      hubLink,
+      opensWebSocket: `${opensWebSocket}`,
+      cameraPixels,
+      arrivalMs,
+      offlineMs,
+    };
+  },
+};
+
+/** A web site with a certificate of the stolen authority gets nowhere. */
+async function refusesImpostor({ page }: LabBrowser, lab: Lab): Promise<void> {
+  const tls = await issueCertificate(lab.hub.stolenAuthority(), [SITE_ADDRESS], Date.now());
+  const impostor = await lab.addPublicSite(tls);
+  const tab = await page().context().newPage();
+  await assert.rejects(tab.goto(impostor.origin), /ERR_CERT/);
+  await tab.close();
+  impostor.close();
+}
+
+async function hasEverything(browsers: readonly LabBrowser[]): Promise<void> {
+  for (const { page, status } of browsers) {
+    const has = (): Promise<Readonly<Record<string, boolean>>> =>
+      page().evaluate(() => globalThis.lab!.origin.has());
+    await until(
+      "the service worker controls the page",
+      async () => (await has())["serviceWorker"]!,
+    );
+    assert.deepEqual(await has(), EVERYTHING);
+    assert.equal((await status()).storage.kind, "opfs");
+  }
+}
+
+async function linkTo({ status }: LabBrowser, { hub }: Lab): Promise<string> {
+  const { peers } = await status();
+  return peers.find(({ peerId }) => peerId === hub.peerId())?.link ?? "none";
+}
