@@ -14,6 +14,7 @@ import { browserPlatform } from "./platform.ts";
 import { openPairingChannel } from "./pairing-channel.ts";
 import { openReplicaInWorker } from "./replica-client.ts";
 import { systemClock, systemRandom } from "./system-seams.ts";
+import { hasWebrtc } from "./transports.ts";
 
 /**
  * Opens the database, makes a key for a new one, and connects.
@@ -36,7 +37,7 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
     hub: null,
     platform: browserPlatform(window, opfsOf(storage, replica.storage.kind)),
     tabRole: () => "alone" as const,
-    openPairingChannel,
+    openPairingChannel: hasWebrtc() ? openPairingChannel : null,
   };
   return openMeshOver(parts, options);
 }
