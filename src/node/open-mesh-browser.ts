@@ -23,6 +23,7 @@ import { createLeadership } from "./tab-leadership.ts";
 import { webLocks } from "./tab-locks.ts";
 import { meetingName } from "./tab-messages.ts";
 import { leaderSeat, type LeaderSeat, openFollowerSeat } from "./tab-seats.ts";
+import { hasWebrtc } from "./transports.ts";
 
 /**
  * Opens the database, makes a key for a new one, and connects; or, in a further tab, goes through the
@@ -42,6 +43,19 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
   const door = locks === null ? null : { term: newId(), channel: null };
   const remote = await openRemoteReplica(options, storage, door);
   return openMeshOver(await partsOf(remote, storage, "alone"), options);
+  const worker = new Worker(new URL("./replica-worker.js", import.meta.url), { type: "module" });
+  const replica = await openReplicaInWorker(worker, { name, schema, storage });
+  const parts = {
+    replica,
+    ed25519: await chooseEd25519(),
+    clock: systemClock,
+    random: systemRandom,
+    hub: null,
+    platform: browserPlatform(window, opfsOf(storage, replica.storage.kind)),
+    tabRole: () => "alone" as const,
+    openPairingChannel: hasWebrtc() ? openPairingChannel : null,
+  };
+  return openMeshOver(parts, options);
 }
 
 async function openSharedMesh(
@@ -111,7 +125,7 @@ const partsOf = async (
   hub: null,
   platform: browserPlatform(window, opfsOf(wanted, replica.storage.kind)),
   tabRole: () => role,
-  openPairingChannel,
+  openPairingChannel: hasWebrtc() ? openPairingChannel : null,
 });
 
 /** "auto" takes IndexedDB where OPFS could not be opened. */

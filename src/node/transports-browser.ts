@@ -1,5 +1,6 @@
 /**
- * Transports of a browser window (not of a worker: WebRTC does not exist there).
+ * Transports of a browser window (not of a worker: WebRTC does not exist there). A browser without
+ * WebRTC reaches hubs only, by WebSocket.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import { webSockets } from "@libp2p/websockets";
 import { installHubCandidate } from "./hub-candidate.ts";
 import { installLanCandidates } from "./lan-candidates.ts";
 import { relayTransport } from "./relay-transport.ts";
-import { RTC_CONFIGURATION, type TransportPlan } from "./transports.ts";
+import { hasWebrtc, RTC_CONFIGURATION, type TransportPlan } from "./transports.ts";
 import { installWebrtcInitRace } from "./webrtc-init-race.ts";
 
 /**
@@ -20,23 +21,8 @@ const RELAY_RESERVATIONS = 6;
 
 export function browserTransportPlan(): TransportPlan {
   return {
-    transports: [
-      webRTCDirect({ rtcConfiguration: RTC_CONFIGURATION }),
-      webSockets(),
-      webRTC({ rtcConfiguration: RTC_CONFIGURATION }),
-      relayTransport({ reservationConcurrency: 2 }),
-    ],
+    ...(hasWebrtc() ? webrtcPlan() : WEBSOCKETS_ONLY),
     peerDiscovery: [],
-    listen: [...Array.from({ length: RELAY_RESERVATIONS }, () => "/p2p-circuit"), "/webrtc"],
-    signalling: "relays",
-    prepare: (lanAddresses) => {
-      const undo = [
-        installWebrtcInitRace(RTCPeerConnection.prototype),
-        installHubCandidate(RTCPeerConnection.prototype),
-        installLanCandidates(RTCPeerConnection.prototype, lanAddresses),
-      ];
-      return () => undo.forEach((each) => each());
-    },
     beforeStart: () => Promise.resolve(),
     beforeStop: () => Promise.resolve(),
     onNetworkChange: (listener) => {
@@ -52,3 +38,32 @@ export function browserTransportPlan(): TransportPlan {
     },
   };
 }
+
+type TransportChoice = Pick<TransportPlan, "transports" | "listen" | "signalling" | "prepare">;
+
+const webrtcPlan = (): TransportChoice => ({
+  transports: [
+    webRTCDirect({ rtcConfiguration: RTC_CONFIGURATION }),
+    webSockets(),
+    webRTC({ rtcConfiguration: RTC_CONFIGURATION }),
+    relayTransport({ reservationConcurrency: 2 }),
+  ],
+  listen: [...Array.from({ length: RELAY_RESERVATIONS }, () => "/p2p-circuit"), "/webrtc"],
+  signalling: "relays",
+  prepare: (lanAddresses) => {
+    const undo = [
+      installWebrtcInitRace(RTCPeerConnection.prototype),
+      installHubCandidate(RTCPeerConnection.prototype),
+      installLanCandidates(RTCPeerConnection.prototype, lanAddresses),
+    ];
+    return () => undo.forEach((each) => each());
+  },
+});
+
+/** To hubs, as far as the page's origin may open `ws://` at all. */
+const WEBSOCKETS_ONLY: TransportChoice = {
+  transports: [webSockets()],
+  listen: [],
+  signalling: "none",
+  prepare: () => () => undefined,
+};

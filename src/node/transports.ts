@@ -40,6 +40,9 @@ export interface TransportPlan {
 /** No server of any kind: candidates of the LAN only. */
 export const RTC_CONFIGURATION: RTCConfiguration = { iceServers: [] };
 
+/** Some browsers are built without it, and people switch it off. */
+export const hasWebrtc = (): boolean => typeof RTCPeerConnection !== "undefined";
+
 export async function loadTransportPlan(options: TransportPlanOptions): Promise<TransportPlan> {
   // Imported on demand: Node's native WebRTC and the browser's never load side by side.
   if (typeof window === "undefined") {

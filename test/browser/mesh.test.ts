@@ -427,19 +427,19 @@ test("on a plain-http page the database is in IndexedDB", async () => {
   });
 });
 
-async function openHub(): Promise<Mesh> {
+async function openHub(transport: "udp/0/webrtc-direct" | "tcp/0/ws"): Promise<Mesh> {
   return openHubMesh(
     { name: "hub", storage: "memory" },
     {
       meshName: "test",
-      listen: [`/ip4/${LOOPBACK}/udp/0/webrtc-direct`],
+      listen: [`/ip4/${LOOPBACK}/${transport}`],
       certificate: await createWebrtcCertificate(systemRandom.bytes(8), Date.now()),
     },
   );
 }
 
 test("without gossip: drafts written before joining reach the other browser, and its rows come back", async () => {
-  const hub = await openHub();
+  const hub = await openHub("udp/0/webrtc-direct");
   try {
     const link = await hub.invite();
     const [a, b] = [await openPage(), await openPage()];
@@ -481,6 +481,41 @@ test("without gossip: drafts written before joining reach the other browser, and
     });
     await a.evaluate(() => globalThis.app.opened().db.exec("INSERT INTO tag VALUES ('t')"));
     expect(await arrived).toBe(true);
+  } finally {
+    await hub.close();
+  }
+});
+
+test("a browser without WebRTC is in step with a hub over WebSocket, and says what it lacks", async () => {
+  const hub = await openHub("tcp/0/ws");
+  try {
+    const page = await chromium.context.newPage();
+    pages.push(page);
+    await page.addInitScript(() => Reflect.deleteProperty(globalThis, "RTCPeerConnection"));
+    await load(page);
+    const seen = await page.evaluate(
+      async ([name, join]) => {
+        const { app } = globalThis;
+        const mesh = await app.open({ name, storage: "memory", join });
+        await mesh.db.exec("INSERT INTO animal (id) VALUES ('a')");
+        const isDone = (): boolean => mesh.status().converged && mesh.status().unsent === 0;
+        for (let i = 0; i < 200 && !isDone(); i++) await app.pause(100);
+        return {
+          isDone: isDone(),
+          links: mesh.status().peers.map(({ link }) => link),
+          lacks: mesh.status().platform.lacks.map(({ feature }) => feature),
+          paired: await app.outcome(mesh.pair()),
+        };
+      },
+      [newName(), await hub.invite()] as const,
+    );
+    expect(seen).toEqual({
+      isDone: true,
+      links: ["websocket"],
+      lacks: ["webrtc"],
+      paired: "ERR_NOT_SUPPORTED",
+    });
+    expect(hub.status().authors.map(({ version }) => version)).toContain(1);
   } finally {
     await hub.close();
   }
