@@ -43,19 +43,6 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
   const door = locks === null ? null : { term: newId(), channel: null };
   const remote = await openRemoteReplica(options, storage, door);
   return openMeshOver(await partsOf(remote, storage, "alone"), options);
-  const worker = new Worker(new URL("./replica-worker.js", import.meta.url), { type: "module" });
-  const replica = await openReplicaInWorker(worker, { name, schema, storage });
-  const parts = {
-    replica,
-    ed25519: await chooseEd25519(),
-    clock: systemClock,
-    random: systemRandom,
-    hub: null,
-    platform: browserPlatform(window, opfsOf(storage, replica.storage.kind)),
-    tabRole: () => "alone" as const,
-    openPairingChannel: hasWebrtc() ? openPairingChannel : null,
-  };
-  return openMeshOver(parts, options);
 }
 
 async function openSharedMesh(
