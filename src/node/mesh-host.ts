@@ -28,6 +28,8 @@ export interface MeshHost {
   }>;
   readonly pairWith: (pairing: number, code: string) => Promise<PairingPeer>;
   readonly endPairing: (pairing: number) => Promise<void>;
+  /** Says that somebody is there. */
+  readonly ping: () => void;
 }
 
 /** With the status that the call led to: the caller's own is not behind it. */
@@ -71,6 +73,7 @@ export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
       return opened.connect(code);
     },
     endPairing,
+    ping: () => undefined,
   };
   link.expose(host);
   return () => {
@@ -80,6 +83,9 @@ export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
 }
 
 export interface RemoteMesh extends SeatMesh {
+  readonly ping: () => Promise<void>;
+  /** Tells those who follow the status that something else about it changed. */
+  readonly changed: () => void;
   /** Nobody answers any more. */
   readonly end: () => void;
 }
@@ -113,6 +119,8 @@ export async function meshOverLink(link: TabLink, ended: Promise<void>): Promise
     join: (text) => takeFrom(host.join(text)),
     online: (online) => takeFrom(host.online(online)),
     pair: (options) => pairOver(host, options?.signal, feed.now),
+    ping: () => host.ping(),
+    changed: feed.changed,
     end: () => {
       feed.stop();
       end();

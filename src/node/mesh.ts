@@ -5,6 +5,7 @@
  * @module
  */
 
+import { equalBytes } from "../protocol/bytes.ts";
 import { isMeshError, MeshError } from "../protocol/errors.ts";
 import { decodeInvite, encodeInvite, inviteLink, parseInviteLink } from "../protocol/genesis.ts";
 import type { Invite } from "../protocol/genesis.ts";
@@ -103,9 +104,12 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   }
 
   async function joinInvite(invite: Invite): Promise<void> {
+    const before = replica.binding();
     await bind(parts, invite);
     report.joined();
-    if (wanted === "online") await link.again();
+    // A further tab opens with the link that the first one came with: nothing is to be dialled anew.
+    const isNews = before === null || !equalBytes(before.invite, replica.binding()?.invite ?? NONE);
+    if (wanted === "online") await (isNews ? link.again() : link.up());
     await report.refresh();
   }
 
@@ -210,6 +214,8 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
     close: () => (closing ??= close()),
   };
 }
+
+const NONE = new Uint8Array();
 
 /** A link is only a carrier of its fragment; apps pass their own page. */
 const DEFAULT_BASE_URL = "https://rowmesh.invalid/";

@@ -35,6 +35,8 @@ import { termLockName, webLocks, whenFree } from "./tab-locks.ts";
 
 export interface RemoteReplica {
   readonly replica: Replica;
+  /** Says that the worker is not held up. */
+  readonly ping: () => Promise<unknown>;
   /**
    * The database's worker is no more, however it ended. Calls under way are rejected, with
    * {@link WorkerEndedError} where another one takes over.
@@ -63,7 +65,7 @@ export async function openReplicaInWorker(
       closing.abort();
     };
     const replica = await replicaOver(remote, opened, { carry: proxy, calls, close });
-    return { replica, ended };
+    return { replica, ping: () => calls.settle(() => remote.opened()), ended };
   } catch (error) {
     closing.abort();
     worker.terminate();
@@ -86,7 +88,7 @@ export async function openReplicaOverLink(link: TabLink, term: string): Promise<
   try {
     const opened = await calls.settle(() => remote.opened());
     const replica = await replicaOver(remote, opened, { carry: link.carry, calls, close });
-    return { replica, ended };
+    return { replica, ping: () => calls.settle(() => remote.opened()), ended };
   } catch (error) {
     await close();
     throw error;

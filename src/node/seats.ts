@@ -17,6 +17,8 @@ export interface Seat {
   readonly role: "leader" | "follower";
   readonly replica: Replica;
   readonly mesh: SeatMesh;
+  /** False while the tab behind it leaves questions unanswered for long. */
+  readonly answers: () => boolean;
   /** The worker behind it is no more, and wrote its last. */
   readonly ended: Promise<void>;
   /** Idempotent. A leader's: ends the worker and the network. */
@@ -133,7 +135,7 @@ export function createSeats(): Seats {
       failure = null;
       for (const { resolve } of waiters) resolve(seat);
       waiters.clear();
-      for (const listener of listeners) listener.stop = listener.start(seat);
+      for (const listener of listeners) listener.stop = startOn(listener, seat);
     },
     leave,
     fail: (error) => {
@@ -146,6 +148,18 @@ export function createSeats(): Seats {
       rejectAll(closedError());
     },
   };
+}
+
+/** What the app's own code throws there is reported as uncaught, and ends no seat. */
+function startOn({ start }: SeatListener, seat: Seat): () => void {
+  try {
+    return start(seat);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+    return IDLE;
+  }
 }
 
 const closedError = (): MeshError => new MeshError("ERR_CLOSED", "the mesh is closed");

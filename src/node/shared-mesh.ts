@@ -33,10 +33,14 @@ export function createSharedMesh(
       lastStatus = seat.mesh.status();
     };
   });
+  const ofSeat = (seat: Seat, told: MeshStatus = seat.mesh.status()): MeshStatus => {
+    const now = withTab(told);
+    return seat.answers() ? now : noticing(SILENT_LEADER, now);
+  };
   const withTab = (status: MeshStatus): MeshStatus => ({ ...status, tab: { role: lastRole } });
   const status = (): MeshStatus => {
     const seat = seats.now();
-    return seat === null ? betweenLeaders(withTab(lastStatus)) : withTab(seat.mesh.status());
+    return seat === null ? noticing(NO_LEADER, withTab(lastStatus)) : ofSeat(seat);
   };
   const ownSites: Replica["ownSites"] = () => replica.ownSites();
   const store = sharedStore(seats, () => status().meshId);
@@ -61,7 +65,7 @@ export function createSharedMesh(
     },
     status,
     onStatus: (listener) =>
-      seats.each(({ mesh }) => mesh.onStatus((now) => listener(withTab(now)))),
+      seats.each((seat) => seat.mesh.onStatus((now) => listener(ofSeat(seat, now)))),
     events: (options) => sharedEvents(seats, options),
     stateHash: () => seats.reach((seat) => seat.replica.stateHash()),
     invite: (options) => seats.reach(({ mesh }) => mesh.invite(options)),
@@ -76,9 +80,13 @@ export function createSharedMesh(
   };
 }
 
-const betweenLeaders = (status: MeshStatus): MeshStatus => ({
+const NO_LEADER = "The tab that held the database ended: another takes over.";
+const SILENT_LEADER =
+  "Another tab holds the database and does not answer: look at it, or close it if this lasts.";
+
+const noticing = (notice: string, status: MeshStatus): MeshStatus => ({
   ...status,
-  notices: ["The tab that held the database ended: another takes over.", ...status.notices],
+  notices: [notice, ...status.notices],
 });
 
 /** For streams: whatever they ask may be asked twice. */

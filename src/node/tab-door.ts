@@ -18,8 +18,10 @@ export function letTabsIn(replica: () => LocalReplica, channelName: string, term
   const locks = webLocks();
   if (locks === null) return;
   const channel = new BroadcastChannel(channelName);
+  const admitted = new Set<string>();
   channel.addEventListener("message", ({ data }: MessageEvent<TabMessage>) => {
-    if (data.type !== "attach" || data.term !== term) return;
+    if (data.type !== "attach" || data.term !== term || admitted.has(data.tab)) return;
+    admitted.add(data.tab);
     const link = openTabLink(databaseLinkName(data.tab, term), "leader");
     const { host, leave } = createReplicaHost({ replica, carry: link.carry });
     link.expose(host);
@@ -27,6 +29,7 @@ export function letTabsIn(replica: () => LocalReplica, channelName: string, term
       .then(() => {
         leave();
         link.close();
+        admitted.delete(data.tab);
         return forgetClosedTabs(locks, replica());
       })
       // The database may be closing: those who open it next forget them.

@@ -17,6 +17,7 @@ import type { LeaderSeat } from "./tab-seats.ts";
 const STORAGE_PATIENCE_MS = 15_000;
 /** To be told who leads: a leader says so when it has opened the database. */
 const LEADER_PATIENCE_MS = 30_000;
+const ATTACH_AGAIN_MS = 500;
 /** Between two tries of a tab that could not open what it leads. */
 const RETRY_MS = 3_000;
 
@@ -167,9 +168,8 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     }
     following = term;
     await tabLock;
-    say({ type: "attach", term, tab });
     try {
-      const seat = await options.follow(term);
+      const seat = await attach(term);
       if (closed.aborted || following !== term) return await seat.close();
       everSeated = true;
       seats.take(seat);
@@ -182,6 +182,18 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     if (following !== term) return;
     following = null;
     say({ type: "ask" });
+  }
+
+  /** Said again: a worker's channel may hear a little later than its window tells of it. */
+  async function attach(term: string): Promise<Seat> {
+    const ask = (): void => say({ type: "attach", term, tab });
+    ask();
+    const asking = setInterval(ask, ATTACH_AGAIN_MS);
+    try {
+      return await options.follow(term);
+    } finally {
+      clearInterval(asking);
+    }
   }
 
   /** Migrations only add: what an older app asks goes on being answered by a newer one's tables. */

@@ -14,7 +14,7 @@ import { tabLockName, whenFree } from "./tab-locks.ts";
 import { databaseLinkName, meshLinkName } from "./tab-messages.ts";
 
 export interface LeaderSeat extends Seat {
-  /** Another tab attaches: its way to this window. Ends with that tab. */
+  /** Another tab attaches: its way to this window. Ends with that tab; idempotent. */
   readonly admit: (tab: string) => void;
 }
 
@@ -26,18 +26,23 @@ export function leaderSeat(
   mesh: Mesh,
 ): LeaderSeat {
   const closing = new AbortController();
+  const admitted = new Set<string>();
   let closed: Promise<void> | null = null;
   return {
     role: "leader",
     replica,
     mesh,
+    answers: () => true,
     ended,
     admit: (tab) => {
+      if (admitted.has(tab)) return;
+      admitted.add(tab);
       const link = openTabLink(meshLinkName(tab, term), "leader");
       const stop = exposeMesh(mesh, link);
       void whenFree(locks, tabLockName(tab), closing.signal).then(() => {
         stop();
         link.close();
+        admitted.delete(tab);
       });
     },
     close: () => {
@@ -55,12 +60,15 @@ export async function openFollowerSeat(term: string, tab: string): Promise<Seat>
   try {
     const remote = await openReplicaOverLink(databaseLink, term);
     const mesh = await meshOverLink(meshLink, remote.ended);
+    const watch = watchLeader(() => Promise.all([mesh.ping(), remote.ping()]), mesh.changed);
     return {
       role: "follower",
       replica: remote.replica,
       mesh,
+      answers: watch.answers,
       ended: remote.ended,
       close: async () => {
+        watch.stop();
         mesh.end();
         meshLink.close();
         await remote.replica.close();
@@ -71,4 +79,42 @@ export async function openFollowerSeat(term: string, tab: string): Promise<Seat>
     databaseLink.close();
     throw error;
   }
+}
+
+const PING_MS = 2_000;
+const SILENT_MS = 6_000;
+
+/**
+ * A leader can be frozen by the browser, or held up by a long statement: then nobody can take over,
+ * since the browser keeps its storage for it, but people can be told. Asks while it is looked at.
+ */
+function watchLeader(
+  ping: () => Promise<unknown>,
+  changed: () => void,
+): { readonly answers: () => boolean; readonly stop: () => void } {
+  let askedMs: number | null = null;
+  let answers = true;
+  const tell = (now: boolean): void => {
+    if (answers === now) return;
+    answers = now;
+    changed();
+  };
+  const timer = setInterval(() => {
+    const nowMs = performance.now();
+    if (askedMs !== null) {
+      if (nowMs - askedMs >= SILENT_MS) tell(false);
+      return;
+    }
+    if (document.visibilityState === "hidden") return;
+    askedMs = nowMs;
+    ping().then(
+      () => {
+        askedMs = null;
+        tell(true);
+      },
+      // It ended: that is told otherwise.
+      () => undefined,
+    );
+  }, PING_MS);
+  return { answers: () => answers, stop: () => clearInterval(timer) };
 }

@@ -58,6 +58,9 @@ async function openTabs(count: number, name: string): Promise<Page[]> {
 const roleOf = (page: Page): Promise<string> =>
   page.evaluate(() => globalThis.app.opened().status().tab.role);
 
+const isOnline = (page: Page): Promise<boolean> =>
+  page.evaluate(() => globalThis.app.opened().status().online);
+
 const idsIn = (page: Page): Promise<unknown[]> =>
   page.evaluate(async () =>
     (await globalThis.app.opened().db.query("SELECT id FROM animal ORDER BY id")).map(
@@ -243,3 +246,162 @@ test.each(["closed", "killed"] as const)(
     }
   },
 );
+
+test("a tab with a newer schema takes over, the older ones follow it; other tables of the same version are refused", async () => {
+  const name = newName();
+  const [first, second] = (await openTabs(2, name)) as [Page, Page];
+  await second.evaluate(() =>
+    globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('before')"),
+  );
+  const newer = await openPage();
+  const opened = await newer.evaluate(async (called) => {
+    const { app } = globalThis;
+    const schema = {
+      ...app.schema,
+      version: 2,
+      migrations: [{ statements: ["ALTER TABLE animal ADD COLUMN name TEXT"] }],
+    };
+    const mesh = await app.open({ name: called, schema });
+    await mesh.db.exec("INSERT INTO animal (id, name) VALUES ('newer', 'Ada')");
+    return mesh.status().tab.role;
+  }, name);
+  expect(opened).toBe("leader");
+  for (const [page, id] of [
+    [first, "first"],
+    [second, "second"],
+  ] as const) {
+    await page.evaluate(
+      (row) => globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES (?)", [row]),
+      id,
+    );
+    expect(await roleOf(page)).toBe("follower");
+  }
+  const late = await openPage();
+  const otherTables = await late.evaluate((called) => {
+    const { app } = globalThis;
+    const schema = {
+      ...app.schema,
+      version: 2,
+      migrations: [{ statements: ["ALTER TABLE animal ADD COLUMN other TEXT"] }],
+    };
+    return app.outcome(app.open({ name: called, schema }));
+  }, name);
+  expect(otherTables).toBe("ERR_SCHEMA_INVALID");
+  expect(await idsIn(newer)).toEqual(["before", "first", "newer", "second"]);
+  // Nobody is left who knows the file's schema.
+  await newer.close();
+  await expect
+    .poll(
+      () =>
+        first.evaluate(() => {
+          const { app } = globalThis;
+          return app.outcome(app.opened().db.query("SELECT 1"));
+        }),
+      POLL,
+    )
+    .toBe("ERR_SCHEMA_NEWER");
+  expect(
+    await late.evaluate((called) => {
+      const { app } = globalThis;
+      return app.outcome(app.open({ name: called }));
+    }, name),
+  ).toBe("ERR_SCHEMA_NEWER");
+});
+
+test("a follower's open transaction ends with its tab, at once", async () => {
+  const [leader, follower] = (await openTabs(2, newName())) as [Page, Page];
+  await follower.evaluate(
+    () =>
+      new Promise<void>((begun) => {
+        const { db } = globalThis.app.opened();
+        void db.transaction(
+          async (tx) => {
+            await tx.exec("INSERT INTO animal (id) VALUES ('lost')");
+            begun();
+            await new Promise(() => undefined);
+          },
+          { timeoutMs: 1_000_000 },
+        );
+      }),
+  );
+  const waiting = leader.evaluate(() =>
+    globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('kept')"),
+  );
+  await kill(follower);
+  pages = pages.filter((page) => page !== follower);
+  expect(await waiting).toBe(1);
+  expect(await idsIn(leader)).toEqual(["kept"]);
+});
+
+test("five tabs opened at once: one leads; what the app wants of the network holds for all, also after its end", async () => {
+  const name = newName();
+  const tabs = await Promise.all(Array.from({ length: 5 }, openPage));
+  await Promise.all(
+    tabs.map((page, at) =>
+      page.evaluate(
+        async ([called, id]) => {
+          const mesh = await globalThis.app.open({ name: called });
+          await mesh.db.exec("INSERT INTO animal (id) VALUES (?)", [id]);
+        },
+        [name, `of ${at}`] as const,
+      ),
+    ),
+  );
+  const roles = await Promise.all(tabs.map(roleOf));
+  expect(roles.filter((role) => role === "leader")).toHaveLength(1);
+  for (const page of tabs) expect(await idsIn(page)).toHaveLength(5);
+  const leader = tabs[roles.indexOf("leader")] as Page;
+  const [one, another] = tabs.filter((page) => page !== leader) as [Page, Page];
+  await one.evaluate(() => globalThis.app.opened().invite());
+  await expect.poll(() => isOnline(another), POLL).toBe(true);
+  await one.evaluate(() => globalThis.app.opened().online(false));
+  expect(await isOnline(one)).toBe(false);
+  await leader.close();
+  await expect
+    .poll(
+      async () => (await Promise.all(tabs.filter((page) => page !== leader).map(roleOf))).sort(),
+      POLL,
+    )
+    .toEqual(["follower", "follower", "follower", "leader"]);
+  expect(await isOnline(another)).toBe(false);
+  await another.evaluate(() => globalThis.app.opened().online(true));
+  await expect.poll(() => isOnline(one), POLL).toBe(true);
+});
+
+test("the leader's worker ends: reads are asked again, what may have been written is said so, and all goes on", async () => {
+  const leader = await openPage();
+  const name = newName();
+  const seen = await leader.evaluate(async (called) => {
+    const { app } = globalThis;
+    const workers: Worker[] = [];
+    const Native = globalThis.Worker;
+    globalThis.Worker = class extends Native {
+      constructor(url: string | URL, options?: WorkerOptions) {
+        super(url, options);
+        workers.push(this);
+      }
+    };
+    const mesh = await app.open({ name: called });
+    await mesh.db.exec("INSERT INTO animal (id) VALUES ('before')");
+    const inside = mesh.db.transaction(async (tx) => {
+      await tx.exec("INSERT INTO animal (id) VALUES ('lost')");
+      workers[0]?.terminate();
+      await tx.exec("INSERT INTO animal (id) VALUES ('lost too')");
+    });
+    const [transaction, write, read] = await Promise.all([
+      app.outcome(inside),
+      app.outcome(mesh.db.exec("INSERT INTO animal (id) VALUES ('unknown')")),
+      app.outcome(mesh.db.query("SELECT id FROM animal ORDER BY id")),
+    ]);
+    await mesh.db.exec("INSERT INTO animal (id) VALUES ('later')");
+    return { transaction, write, read, role: mesh.status().tab.role, workers: workers.length };
+  }, name);
+  expect(seen).toEqual({
+    transaction: "ERR_TAB_LOST",
+    write: "ERR_STORAGE_LOST",
+    read: [{ id: "before" }],
+    role: "leader",
+    workers: 2,
+  });
+  expect(await idsIn(leader)).toEqual(["before", "later"]);
+});
