@@ -107,9 +107,7 @@ export const publicOrigin: Scenario = {
     const opensWebSocket = await one
       .page()
       .evaluate((given) => globalThis.lab!.origin.opensWebSocket(given), webSocketUrl);
-    const cameraPixels = await one
-      .page()
-      .evaluate(() => globalThis.lab!.origin.seesThroughCamera());
+    const cameraPixels = await seesThroughCamera(one);
 
     site.close();
     await lab.write(2);
