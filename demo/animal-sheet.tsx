@@ -43,7 +43,7 @@ export function AnimalSheet(props: {
       <form class="form" onSubmit={onSubmit}>
         <TextField name="name" label="Name" value={animal?.name} required autofocus />
         <AnimalDetails animal={animal} />
-        {problem && <Problem doing="save the animal" error={problem.error} />}
+        {problem && <Problem doing="save the animal" error={problem.error} onAgain="submit" />}
         <footer class="form-actions">
           {animal && <DeleteAnimal mesh={mesh} animal={animal} onClose={onClose} />}
           <button type="submit" class="button button-main" data-testid="save" disabled={saving}>

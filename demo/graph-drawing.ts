@@ -10,11 +10,15 @@ import cytoscape, { type StylesheetJson } from "cytoscape";
 import type { MeshGraph } from "./mesh-graph.ts";
 
 export interface GraphDrawing {
-  /** @param positions in pixels of the container, by node id */
+  /**
+   * @param positions in pixels of the container, by node id
+   * @param chosen of the node whose links stand out
+   */
   readonly update: (
     graph: MeshGraph,
     positions: ReadonlyMap<string, Point>,
     nodeSize: number,
+    chosen: string,
   ) => void;
   readonly close: () => void;
 }
@@ -24,6 +28,10 @@ export interface Point {
   readonly y: number;
 }
 
+const BEND = 36;
+const BEND_AROUND = 130;
+/** A line that comes so near to the middle would run through it. */
+const NEAR = 24;
 /** As the elements above it move, `.graph-node` in style.css. */
 const MOVE_MS = 300;
 
@@ -43,7 +51,7 @@ export function drawGraph(container: HTMLElement): GraphDrawing {
   const restyle = (): void => void cy.style(stylesheet(container));
   dark.addEventListener("change", restyle);
   return {
-    update: (graph, positions, nodeSize) => update(cy, graph, positions, nodeSize),
+    update: (graph, positions, nodeSize, chosen) => update(cy, graph, positions, nodeSize, chosen),
     close: () => {
       dark.removeEventListener("change", restyle);
       cy.destroy();
@@ -66,6 +74,7 @@ function update(
   graph: MeshGraph,
   positions: ReadonlyMap<string, Point>,
   nodeSize: number,
+  chosen: string,
 ): void {
   cy.resize();
   const wanted = new Set([...graph.nodes, ...graph.edges].map(({ id }) => id));
@@ -86,11 +95,31 @@ function update(
     }
     for (const edge of graph.edges) {
       const drawn = cy.getElementById(edge.id);
-      if (drawn.empty()) cy.add({ group: "edges", data: { ...edge } });
-      else drawn.data({ kind: edge.kind, quality: edge.quality });
+      const isNear = edge.source === chosen || edge.target === chosen;
+      const data = { ...edge, isNear, bend: bendOf(edge, graph, positions) };
+      if (drawn.empty()) cy.add({ group: "edges", data });
+      else drawn.data({ kind: data.kind, quality: data.quality, isNear, bend: data.bend });
     }
   });
   for (const run of moves) run();
+}
+
+/** How far a line bows, in pixels: around the middle, when it would else run through it. */
+function bendOf(
+  { source, target }: MeshGraph["edges"][number],
+  graph: MeshGraph,
+  positions: ReadonlyMap<string, Point>,
+): number {
+  const [from, to] = [positions.get(source), positions.get(target)];
+  const middle = positions.get(graph.nodes[0]?.id ?? "");
+  if (from === undefined || to === undefined || middle === undefined) return BEND;
+  const [width, height] = [to.x - from.x, to.y - from.y];
+  const [x, y] = [middle.x - from.x, middle.y - from.y];
+  const length = Math.max(1, Math.hypot(width, height));
+  const along = (width * x + height * y) / length;
+  const distance = (width * y - height * x) / length;
+  if (Math.abs(distance) >= NEAR || along <= 0 || along >= length) return BEND;
+  return distance > 0 ? -BEND_AROUND : BEND_AROUND;
 }
 
 function move(node: cytoscape.NodeSingular, position: Point): void {
@@ -142,12 +171,13 @@ function stylesheet(container: HTMLElement): StylesheetJson {
         width: 1.2,
         "line-color": colour("faint"),
         opacity: 0.6,
-        // Bent, or a link between two at opposite sides would run through this device.
         "curve-style": "unbundled-bezier",
-        "control-point-distances": [36],
+        // A list of one; typed as numbers only.
+        "control-point-distances": "data(bend)" as unknown as number[],
         "control-point-weights": [0.5],
       },
     },
+    { selector: "edge[kind = 'told'][?isNear]", style: { width: 2.4, opacity: 1 } },
     {
       selector: "edge[quality = 'slow']",
       style: { "line-style": "dashed", "line-color": colour("ochre") },

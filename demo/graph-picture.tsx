@@ -36,8 +36,8 @@ export function GraphPicture(props: {
   const nodeSize = places.rings > 2 ? 24 : 36;
   const drawing = useDrawing(canvas);
   useEffect(() => {
-    if (width > 0) drawing?.update(graph, positions, nodeSize);
-  }, [drawing, key]);
+    if (width > 0) drawing?.update(graph, positions, nodeSize, chosen);
+  }, [drawing, key, chosen]);
   const namesFit = (width - 2 * MARGIN_X) / (2 * places.rings) >= NAME_ROOM;
   const go = (event: KeyboardEvent): void => {
     const next = nodeByKey(event.key, graph.nodes, chosen);

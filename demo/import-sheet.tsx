@@ -19,13 +19,14 @@ const SAMPLE_ROWS = 5_000;
 const PROBLEMS_SHOWN_MAX = 5;
 
 type Step =
-  | { readonly type: "choosing"; readonly error: unknown }
-  | { readonly type: "ready"; readonly parsed: ParsedCsv }
+  | { readonly type: "choosing" }
+  /** `failed`: what came of writing it. */
+  | { readonly type: "ready"; readonly parsed: ParsedCsv; readonly failed?: { error: unknown } }
   | { readonly type: "writing"; readonly done: number; readonly total: number };
 
 export function ImportSheet(props: { mesh: Mesh; onClose: () => void }): JSX.Element {
   const { mesh, onClose } = props;
-  const [step, setStep] = useState<Step>({ type: "choosing", error: null });
+  const [step, setStep] = useState<Step>({ type: "choosing" });
   const abort = useRef(new AbortController());
   // Closing the sheet calls the import off: nothing of it is written.
   useEffect(() => () => abort.current.abort(), []);
@@ -38,21 +39,19 @@ export function ImportSheet(props: { mesh: Mesh; onClose: () => void }): JSX.Ele
         say(`Imported ${count(total, "sighting")} in one transaction.`);
         onClose();
       },
-      (error: unknown) => setStep({ type: "choosing", error }),
+      (error: unknown) => setStep({ type: "ready", parsed, failed: { error } }),
     );
   };
   return (
     <Sheet title="Import sightings" testId="import-sheet" onClose={onClose}>
       {step.type === "choosing" && (
-        <>
-          {step.error !== null && <Problem doing="import the list" error={step.error} />}
-          <ChooseList onChosen={(parsed) => setStep({ type: "ready", parsed })} />
-        </>
+        <ChooseList onChosen={(parsed) => setStep({ type: "ready", parsed })} />
       )}
       {step.type === "ready" && (
         <Confirm
           parsed={step.parsed}
-          onBack={() => setStep({ type: "choosing", error: null })}
+          failed={step.failed ?? null}
+          onBack={() => setStep({ type: "choosing" })}
           onWrite={() => write(step.parsed)}
         />
       )}
@@ -127,10 +126,12 @@ function ChooseList(props: { onChosen: (parsed: ParsedCsv) => void }): JSX.Eleme
 
 function Confirm(props: {
   parsed: ParsedCsv;
+  failed: { error: unknown } | null;
   onBack: () => void;
   onWrite: () => void;
 }): JSX.Element {
   const { sightings, problems } = props.parsed;
+  const { failed, onBack, onWrite } = props;
   const more = problems.length - PROBLEMS_SHOWN_MAX;
   return (
     <div class="form">
@@ -155,8 +156,9 @@ function Confirm(props: {
           {more > 0 && <li>and {number(more)} more</li>}
         </ul>
       )}
+      {failed && <Problem doing="import the list" error={failed.error} onAgain={onWrite} />}
       <footer class="form-actions">
-        <button type="button" class="button button-quiet" onClick={props.onBack}>
+        <button type="button" class="button button-quiet" onClick={onBack}>
           Back
         </button>
         <button
@@ -164,7 +166,7 @@ function Confirm(props: {
           class="button button-main"
           data-testid="import-write"
           disabled={sightings.length === 0}
-          onClick={props.onWrite}
+          onClick={onWrite}
         >
           Import {number(sightings.length)}
         </button>

@@ -12,7 +12,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "./icons.tsx";
 import { inviteBaseUrl } from "./join-link.ts";
 import { Fingerprint, OwnCode, TheirCode } from "./pair-codes.tsx";
-import { openNewNotebook } from "./session.ts";
+import { openNewNotebook, status } from "./session.ts";
 import { remember, rememberJoinLink, settings } from "./settings.ts";
 import { Problem, Sheet } from "./sheet.tsx";
 import { attempt } from "./toasts.tsx";
@@ -238,6 +238,8 @@ function Body(props: {
   );
 }
 
-function whose({ name }: PairingPeer): string {
-  return name ?? "the other device";
+/** A device that was new is known by name soon after it is linked. */
+function whose({ peerId, name }: PairingPeer): string {
+  const peer = status.value?.peers.find((known) => known.peerId === peerId);
+  return name ?? peer?.name ?? "the other device";
 }

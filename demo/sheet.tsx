@@ -54,9 +54,19 @@ export function Sheet(props: {
   );
 }
 
-/** A failure inside a sheet, in plain words. */
-export function Problem(props: { doing: string; error: unknown }): JSX.Element {
-  const { what, remedy, code } = errorWords(props.error);
+/**
+ * A failure inside a sheet, in plain words.
+ *
+ * @param props.onAgain does it again with what was typed, offered where nothing stands against it;
+ * "submit": the form around this does
+ */
+export function Problem(props: {
+  doing: string;
+  error: unknown;
+  onAgain?: "submit" | (() => void);
+}): JSX.Element {
+  const { onAgain } = props;
+  const { what, remedy, code, isOver } = errorWords(props.error);
   return (
     <div class="problem" role="alert" data-testid="problem">
       <Icon name="alert" />
@@ -66,6 +76,16 @@ export function Problem(props: { doing: string; error: unknown }): JSX.Element {
         </p>
         {remedy && <p class="quiet">{remedy}</p>}
         {code && <code>{code}</code>}
+        {isOver && onAgain !== undefined && (
+          <button
+            type={onAgain === "submit" ? "submit" : "button"}
+            class="button problem-again"
+            data-testid="try-again"
+            onClick={onAgain === "submit" ? undefined : onAgain}
+          >
+            Try again
+          </button>
+        )}
       </div>
     </div>
   );

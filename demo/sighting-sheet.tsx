@@ -85,7 +85,7 @@ export function SightingSheet(props: SheetProps): JSX.Element {
             {sighting?.note ?? ""}
           </textarea>
         </label>
-        {problem && <Problem doing="save the sighting" error={problem.error} />}
+        {problem && <Problem doing="save the sighting" error={problem.error} onAgain="submit" />}
         {sighting && <Byline sighting={sighting} />}
         <footer class="form-actions">
           {sighting && <DeleteButton mesh={mesh} sighting={sighting} onClose={onClose} />}

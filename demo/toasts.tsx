@@ -35,16 +35,17 @@ export function say(
   if (shown === "briefly") setTimeout(() => dismiss(id), SHOWN_MS);
 }
 
-/** Shows a failure. @param doing completes "Could not …" */
-export function complain(doing: string, error: unknown): void {
+/** Shows a failure. @param doing completes "Could not …". @param again does it again */
+export function complain(doing: string, error: unknown, again?: () => void): void {
   console.error(`could not ${doing}`, error);
-  const { what, remedy, code } = errorWords(error);
-  add({ tone: "problem", text: `Could not ${doing}. ${what}`, remedy, code, action: null });
+  const { what, remedy, code, isOver } = errorWords(error);
+  const action = isOver && again !== undefined ? { label: "Try again", run: again } : null;
+  add({ tone: "problem", text: `Could not ${doing}. ${what}`, remedy, code, action });
 }
 
 /** Runs an async event handler; a failure is shown, never swallowed. */
 export function attempt(doing: string, run: () => Promise<unknown>): void {
-  run().catch((error: unknown) => complain(doing, error));
+  run().catch((error: unknown) => complain(doing, error, () => attempt(doing, run)));
 }
 
 function add(toast: Omit<Toast, "id">): number {

@@ -108,15 +108,27 @@ export function errorWords(error: unknown): {
   what: string;
   remedy: string | null;
   code: string | null;
+  /** What stood against it is over: the same can be done again at once. */
+  isOver: boolean;
 } {
   if (isMeshError(error)) {
     const what = error.message.startsWith(`${error.code}: `)
       ? error.message.slice(error.code.length + 2)
       : error.message;
-    return { what: sentence(what), remedy: error.remedy, code: error.code };
+    return {
+      what: sentence(what),
+      remedy: error.remedy,
+      code: error.code,
+      isOver: error.code === "ERR_TAB_LOST",
+    };
   }
   const what = error instanceof Error ? error.message : String(error);
-  return { what: sentence(what === "" ? "unknown error" : what), remedy: null, code: null };
+  return {
+    what: sentence(what === "" ? "unknown error" : what),
+    remedy: null,
+    code: null,
+    isOver: false,
+  };
 }
 
 function sentence(text: string): string {

@@ -22,12 +22,18 @@ export async function loadOrCreateAuthority(
   hostname: string,
   nowMs: number,
 ): Promise<LocalAuthority> {
+  const kept = readAuthority(directory);
+  if (kept !== null) return kept;
+  const authority = await createAuthority(name, hostname, nowMs);
+  writeDurably(join(directory, FILE_NAME), `${JSON.stringify(authority, null, 2)}\n`);
+  return authority;
+}
+
+/** Null when there is none. @throws CommandError on a damaged or unreadable file. */
+export function readAuthority(directory: string): LocalAuthority | null {
   const path = join(directory, FILE_NAME);
   const text = readIfPresent(path);
-  if (text !== null) return parseAuthority(text, path);
-  const authority = await createAuthority(name, hostname, nowMs);
-  writeDurably(path, `${JSON.stringify(authority, null, 2)}\n`);
-  return authority;
+  return text === null ? null : parseAuthority(text, path);
 }
 
 function parseAuthority(text: string, path: string): LocalAuthority {

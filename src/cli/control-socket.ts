@@ -29,7 +29,7 @@ export interface ControlSocket {
  */
 export async function openControlSocket(
   directory: string,
-  answer: () => object,
+  answer: () => Promise<object>,
 ): Promise<ControlSocket> {
   const path = socketPath(directory);
   if (path === null) {
@@ -45,7 +45,11 @@ export async function openControlSocket(
     socket.on("error", () => socket.destroy());
     socket.setTimeout(TIMEOUT_MS, () => socket.destroy());
     socket.resume();
-    socket.end(`${JSON.stringify(answer())}\n`);
+    // It fails only when the hub is being closed.
+    answer().then(
+      (value) => socket.end(`${JSON.stringify(value)}\n`),
+      () => socket.destroy(),
+    );
   });
   server.maxConnections = CONNECTIONS_MAX;
   await listen(server, path);

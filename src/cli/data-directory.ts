@@ -45,13 +45,21 @@ export const REPLICA_NAME = "replica";
  * printed once stays good. @throws CommandError on a damaged or unreadable file.
  */
 export async function loadOrCreateCertificate(directory: string): Promise<WebrtcCertificate> {
-  const path = join(directory, "certificate.json");
-  const text = readIfPresent(path);
-  if (text !== null) return parseCertificate(text, path);
+  const kept = readCertificate(directory);
+  if (kept !== null) return kept;
   const certificate = await createWebrtcCertificate(randomBytes(8), Date.now());
-  writeDurably(path, `${JSON.stringify(certificate, null, 2)}\n`);
+  writeDurably(certificatePath(directory), `${JSON.stringify(certificate, null, 2)}\n`);
   return certificate;
 }
+
+/** Null when there is none yet. @throws CommandError on a damaged or unreadable file. */
+export function readCertificate(directory: string): WebrtcCertificate | null {
+  const path = certificatePath(directory);
+  const text = readIfPresent(path);
+  return text === null ? null : parseCertificate(text, path);
+}
+
+const certificatePath = (directory: string): string => join(directory, "certificate.json");
 
 /** @throws CommandError when it is there and cannot be read. */
 export function readIfPresent(path: string): string | null {

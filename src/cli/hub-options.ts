@@ -35,9 +35,9 @@ export interface HubPorts {
   readonly https: number | null;
 }
 
-const DEFAULT_PORT = 4380;
+export const DEFAULT_PORT = 4380;
 export const DEFAULT_DATA = "./rowmesh-hub";
-const DEFAULT_HOST = "0.0.0.0";
+export const DEFAULT_HOST = "0.0.0.0";
 /** The hub takes this one and the two that follow; with https three. */
 const PORT_MAX = 65_533;
 const HTTPS_PORT_OFFSET = 3;
@@ -112,7 +112,7 @@ function parseHttps(isOn: boolean, text: string | undefined): HttpsChoice {
   return { port };
 }
 
-function parsePorts(text: string, https: HttpsChoice): HubPorts {
+export function parsePorts(text: string, https: HttpsChoice): HubPorts {
   const port = parsePort(text);
   const max = https === "follows" ? PORT_MAX - 1 : PORT_MAX;
   if (!(port <= max)) throw new UsageError(`--port must be 0 to ${max}, not ${text}`);

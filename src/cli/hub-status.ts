@@ -8,16 +8,19 @@ import type { Mesh } from "../node/api.ts";
 import { decodeGenesisBody, parseInviteLink } from "../protocol/genesis.ts";
 import type { HubStatus } from "./status-report.ts";
 
-/** @returns how it is at each call */
+export type HubDoors = Pick<HubStatus, "pages" | "addresses">;
+
+/** `doors`: of a running hub; null: it is stopped. @returns how it is at each call */
 export async function hubStatus(
   mesh: Mesh,
-  state: "running" | "stopped",
-): Promise<() => HubStatus> {
+  doors: (() => Promise<HubDoors>) | null,
+): Promise<() => Promise<HubStatus>> {
   const meshName = await meshNameOf(mesh);
-  return () => ({
-    running: state === "running",
+  return async () => ({
+    running: doors !== null,
     peerId: mesh.peerId,
     meshName,
+    ...(doors === null ? { pages: [], addresses: [] } : await doors()),
     ...mesh.status(),
   });
 }

@@ -20,7 +20,7 @@ export async function joinLinkOf(text: string): Promise<string> {
     parseInviteLink(text);
     return text;
   }
-  return linkOfPage(pageUrl(text));
+  return (await askPage(pageUrl(text))).link;
 }
 
 /** @throws UsageError */
@@ -37,16 +37,24 @@ export function pageUrl(text: string): URL {
   return url;
 }
 
+export interface HubPage {
+  readonly link: string;
+  /** What the hub's clock says, milliseconds since 1970; null when it does not say. */
+  readonly dateMs: number | null;
+}
+
 /** What `/rowmesh.json` of a hub's page says. @throws CommandError, MeshError ERR_INVITE_INVALID */
-export async function linkOfPage(page: URL): Promise<string> {
+export async function askPage(page: URL): Promise<HubPage> {
   const url = new URL("/rowmesh.json", page);
   let text: string;
+  let dateMs: number;
   try {
     const response = await fetch(url, {
       redirect: "error",
       signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
     });
     if (!response.ok) throw new RangeError(`status ${response.status}`);
+    dateMs = Date.parse(response.headers.get("date") ?? "");
     text = await boundedText(response);
   } catch (error) {
     throw new CommandError(
@@ -58,7 +66,10 @@ export async function linkOfPage(page: URL): Promise<string> {
     throw new CommandError(`${url.href} is no hub's page. Pass the hub's join link.`);
   }
   // Its fragment alone: the rest of the URL is the page's affair.
-  return inviteLink(parseInviteLink(link), page.origin);
+  return {
+    link: inviteLink(parseInviteLink(link), page.origin),
+    dateMs: Number.isNaN(dateMs) ? null : dateMs,
+  };
 }
 
 async function boundedText(response: Response): Promise<string> {
@@ -81,7 +92,7 @@ function joinUrlOf(text: string): string | null {
 }
 
 /** Of what `fetch` throws: the cause says more than "fetch failed". */
-export function reasonOf(error: unknown): string {
+function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { cause } = error;
   if (cause instanceof Error) return "code" in cause ? String(cause.code) : cause.message;

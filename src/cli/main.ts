@@ -38,6 +38,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./status.ts")).statusCommand,
   },
   {
+    name: "doctor",
+    summary: "look for what keeps devices from meeting, and say what to do",
+    load: async () => (await import("./doctor.ts")).doctorCommand,
+  },
+  {
     name: "export",
     summary: "write what a stopped replica holds to a bundle file",
     load: async () => (await import("./export.ts")).exportCommand,

@@ -16,7 +16,7 @@ export async function tryPorts(host: string, ports: HubPorts): Promise<void> {
   await tryUdp(host, ports.webrtc);
 }
 
-function tryTcp(host: string, port: number): Promise<void> {
+export function tryTcp(host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", reject);

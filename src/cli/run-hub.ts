@@ -13,7 +13,7 @@ import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/gen
 import { CommandError, complain, EXIT_FAILURE, EXIT_OK, print, printable } from "./command.ts";
 import { type ControlSocket, openControlSocket } from "./control-socket.ts";
 import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data-directory.ts";
-import { hubStatus } from "./hub-status.ts";
+import { type HubDoors, hubStatus } from "./hub-status.ts";
 import type { HubOptions, HubPorts } from "./hub-options.ts";
 import { joinLinkOf } from "./join-source.ts";
 import { bestFirst, joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
@@ -88,13 +88,10 @@ async function openHub(options: HubOptions): Promise<Hub> {
     await tryPorts(options.host, options.ports);
     mesh = await openMesh(options, join, web);
     ready.mesh = mesh;
-    const control = await openControl(options.data, mesh);
     const invite = await inviteNow(mesh);
-    const origins = urlHosts(options.host, networkInterfaces()).map(
-      (host) => `http://${host}:${web.server.port}`,
-    );
-    const links = joinLinks(invite, origins);
+    const links = joinLinks(invite, plainOrigins(options, web));
     const secureLinks = joinLinks(invite, web.https?.origins() ?? []);
+    const control = await openControl(options, mesh, web);
     return { mesh, web, control, invite, links, secureLinks };
   } catch (error) {
     await mesh?.close();
@@ -104,9 +101,18 @@ async function openHub(options: HubOptions): Promise<Hub> {
 }
 
 /** Without it everything works but `rowmesh status`. */
-async function openControl(data: string, mesh: Mesh): Promise<ControlSocket | null> {
+async function openControl(
+  options: HubOptions,
+  mesh: Mesh,
+  web: Web,
+): Promise<ControlSocket | null> {
+  const doors = async (): Promise<HubDoors> => ({
+    pages: [...plainOrigins(options, web), ...(web.https?.origins() ?? [])],
+    addresses: ownAddresses(mesh, await inviteNow(mesh)),
+  });
+  const { data } = options;
   try {
-    return await openControlSocket(data, await hubStatus(mesh, "running"));
+    return await openControlSocket(data, await hubStatus(mesh, doors));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     complain(
@@ -115,6 +121,9 @@ async function openControl(data: string, mesh: Mesh): Promise<ControlSocket | nu
     return null;
   }
 }
+
+const plainOrigins = ({ host }: HubOptions, { server }: Web): readonly string[] =>
+  urlHosts(host, networkInterfaces()).map((each) => `http://${each}:${server.port}`);
 
 /** With the addresses that the hub has now: DHCP may give it another. */
 const inviteNow = async (mesh: Mesh): Promise<Invite> =>
@@ -239,7 +248,7 @@ function announce(options: HubOptions, hub: Hub): void {
     const urls = links.map(({ url }) => url);
     const { peerId } = mesh;
     const { pid } = process;
-    const addresses = invite.hubs.filter((address) => address.endsWith(`/p2p/${peerId}`));
+    const addresses = ownAddresses(mesh, invite);
     const ready = { ready: true, url: best.url, urls, ...secureParts(hub) };
     print(JSON.stringify({ ...ready, peerId, addresses, pid }));
     return;
@@ -257,6 +266,10 @@ function announce(options: HubOptions, hub: Hub): void {
   if (options.site === null) print(`No app is served: start with --site DIR to serve one.`);
   print(`Web page on port ${web.server.port}. Stop with Ctrl-C.`);
 }
+
+/** The invite names other hubs too. */
+const ownAddresses = ({ peerId }: Mesh, { hubs }: Invite): readonly string[] =>
+  hubs.filter((address) => address.endsWith(`/p2p/${peerId}`));
 
 /** For `--json`; nothing without `--https`. */
 function secureParts({ web: { https }, links, secureLinks }: Hub): object {

@@ -12,6 +12,10 @@ export interface HubStatus extends MeshStatus {
   readonly running: boolean;
   readonly peerId: string;
   readonly meshName: string | null;
+  /** Origins of its page, most promising first; empty when it is stopped. */
+  readonly pages: readonly string[];
+  /** Where it can be dialled, best for browsers first; empty when it is stopped. */
+  readonly addresses: readonly string[];
 }
 
 /** A screen's worth; `--json` has them all. */

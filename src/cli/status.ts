@@ -26,7 +26,7 @@ refused, and what to do about it. Of a stopped hub it shows what its log holds. 
 digest hold the same changesets. Run it on the hub's machine, as the hub's user.
 
   --data DIR    the hub's data directory (default ${DEFAULT_DATA})
-  --json        print JSON: what mesh.status() gives, and running, peerId, meshName
+  --json        print JSON: what mesh.status() gives, and running, peerId, meshName, pages, addresses
   --watch       go on, and print again after every change; of a running hub only
 
 exit codes: 0 done, 1 failed (stderr says why and what to do), 2 wrong command line`,
@@ -102,8 +102,8 @@ async function statusOfStopped(data: string): Promise<HubStatus> {
       storage: { directory: data },
       network: "off",
     });
-    const read = await hubStatus(mesh, "stopped");
-    const status = read();
+    const read = await hubStatus(mesh, null);
+    const status = await read();
     await mesh.close();
     return status;
   } catch (error) {

@@ -122,8 +122,8 @@ What counts is what your device shows for the certificate, or the SHA-256 of the
 if it is not what the hub showed, delete it and stop here.</p>
 
 <h2>2. What you agree to</h2>
-<p>The authority can vouch for addresses of local networks (10.…, 172.16.… to 172.31.…, 192.168.…,
-100.64.… to 100.127.…, link-local), for names in <code>.local</code>, <code>.lan</code>,
+<p>The authority can vouch for addresses of local networks (10.*, 172.16.* to 172.31.*, 192.168.*,
+100.64.* to 100.127.*, link-local), for names in <code>.local</code>, <code>.lan</code>,
 <code>.internal</code> and <code>.home.arpa</code>${own}, and for nothing else: not for your bank,
 your mail or any other site of the web. Its key lies on the hub. Whoever takes it could pose as a
 router or printer in a local network that you use. So trust it only if you trust the people who run

@@ -98,6 +98,8 @@ export interface Link {
   readonly site: () => SiteId | null;
   readonly lastHeardMs: () => number | null;
   readonly roundTripMs: () => number | null;
+  /** Since when it owes an answer to a digest, or has not taken what is sent; null: it does not. */
+  readonly awaitedMs: () => number | null;
   /** Whom it told of last. */
   readonly neighbours: () => readonly PeerId[];
   readonly frame: (bytes: Uint8Array, nowMs: number) => void;
@@ -154,6 +156,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
   let lastHeardMs: number | null = null;
   let roundTripMs: number | null = null;
   let isSending = false;
+  let sendingMs = upMs;
   let isGreeted = false;
   let digestDue: "no" | "answer" | "ask" = "no";
   let askedDigestMs: number | null = null;
@@ -298,6 +301,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     if (state.type === "open") frames.push(...framesDue(nowMs));
     if (frames.length === 0) return;
     isSending = true;
+    sendingMs = nowMs;
     emit({ type: "send", to: peer, frames });
   }
 
@@ -390,6 +394,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     site: () => (state.type === "open" ? state.hello.site : null),
     lastHeardMs: () => lastHeardMs,
     roundTripMs: () => roundTripMs,
+    awaitedMs: () => askedDigestMs ?? (isSending ? sendingMs : null),
     neighbours: () => neighbours,
     frame,
     arriving: (bytes, nowMs) => {

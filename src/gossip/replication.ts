@@ -61,6 +61,8 @@ export interface ReplicationPeer {
   /** On the clock of the events; null before its first frame. */
   readonly lastHeardMs: number | null;
   readonly roundTripMs: number | null;
+  /** Since when it owes an answer, or has not taken what is sent, on the same clock; null: it does not. */
+  readonly awaitedMs: number | null;
   /** Versions, by what it claims: it may lie. */
   readonly weLack: number;
   readonly itLacks: number;
@@ -317,6 +319,7 @@ function peerStatus(link: Link, streamsMax: number): ReplicationPeer {
     role: hello?.role ?? "device",
     lastHeardMs: link.lastHeardMs(),
     roundTripMs: link.roundTripMs(),
+    awaitedMs: link.awaitedMs(),
     ...link.view.totals(),
     lacks: link.view.byAuthor(streamsMax, LACKS_SHOWN_MAX),
     sameDigest: link.view.same(),

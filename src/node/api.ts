@@ -248,9 +248,9 @@ export interface PeerStatus {
   readonly lastHeardMs: number | null;
   readonly roundTripMs: number | null;
   /**
-   * "silent": no frame for 20 s, while healthy links say something every 5 s. "slow": a round trip
-   * above 1 s, or above 200 ms with 256 KiB unsent. Null without a link that carries data, and
-   * before its first frame.
+   * "slow": a round trip above 1 s, or above 200 ms with 256 KiB unsent, or what is sent goes
+   * nowhere for 10 s. "silent": it was asked 10 s ago and has said nothing since. Null without a link
+   * that carries data, and before its first frame.
    */
   readonly quality: "good" | "slow" | "silent" | null;
   /** Changesets it told of that we lack, and those we hold that it lacks. */

@@ -81,56 +81,65 @@ export function meshStatus(sources: StatusSources): MeshStatus {
 type Names = ReadonlyMap<SiteId | null, string | null>;
 
 function peerStatuses(sources: StatusSources, nameBySite: Names): PeerStatus[] {
-  const { links, replication, nowMs } = sources;
-  const linkById = new Map(links.map(({ id, link }) => [id, link]));
-  const known = new Map(replication.peers.map((peer) => [peer.peer, peer]));
+  const linkById = new Map(sources.links.map(({ id, link }) => [id, link]));
+  const known = new Map(sources.replication.peers.map((peer) => [peer.peer, peer]));
   const ids = [...new Set([...linkById.keys(), ...known.keys()])].sort();
   return ids.map((peerId) => {
-    const peer = known.get(peerId);
-    const heard = peer?.lastHeardMs ?? null;
     const link = linkById.get(peerId) ?? "none";
-    const lastHeardMs = heard === null ? null : Math.max(0, Math.round(nowMs - heard));
-    const roundTripMs = sources.roundTripMs(peerId) ?? peer?.roundTripMs ?? null;
-    const queue = sources.queue(peerId);
-    return {
-      peerId,
-      name: shownName(peer?.name ?? null),
-      role: peer?.role ?? "device",
-      link,
-      lastHeardMs,
-      roundTripMs,
-      quality: qualityOf(link, lastHeardMs, roundTripMs, queue.unsentBytes),
-      weLack: peer?.weLack ?? 0,
-      itLacks: peer?.itLacks ?? 0,
-      lacks: (peer?.lacks ?? []).map(({ site, weLack, itLacks }) => ({
-        siteId: site,
-        name: nameBySite.get(site) ?? null,
-        weLack,
-        itLacks,
-      })),
-      sameDigest: peer?.sameDigest ?? false,
-      linkedTo: peer?.linkedTo ?? [],
-      queue,
-    };
+    return peerStatus(peerId, link, known.get(peerId), sources, nameBySite);
   });
 }
 
-/** An idle link carries a digest every 5 s; a link that carries no byte at all is cut within 5 s. */
-const SILENT_MS = 20_000;
+function peerStatus(
+  peerId: PeerId,
+  link: PeerStatus["link"],
+  peer: ReplicationPeer | undefined,
+  sources: StatusSources,
+  nameBySite: Names,
+): PeerStatus {
+  const agoMs = (thenMs: number | null | undefined): number | null =>
+    thenMs === null || thenMs === undefined
+      ? null
+      : Math.max(0, Math.round(sources.nowMs - thenMs));
+  const status = {
+    peerId,
+    name: shownName(peer?.name ?? null),
+    role: peer?.role ?? "device",
+    link,
+    lastHeardMs: agoMs(peer?.lastHeardMs),
+    roundTripMs: sources.roundTripMs(peerId) ?? peer?.roundTripMs ?? null,
+    weLack: peer?.weLack ?? 0,
+    itLacks: peer?.itLacks ?? 0,
+    lacks: (peer?.lacks ?? []).map(({ site, weLack, itLacks }) => ({
+      siteId: site,
+      name: nameBySite.get(site) ?? null,
+      weLack,
+      itLacks,
+    })),
+    sameDigest: peer?.sameDigest ?? false,
+    linkedTo: peer?.linkedTo ?? [],
+    queue: sources.queue(peerId),
+  };
+  return { ...status, quality: qualityOf(status, agoMs(peer?.awaitedMs) ?? 0) };
+}
+
+/** A peer answers a digest at once; a link that carries no byte at all is cut within 5 s. */
+const SILENT_MS = 10_000;
 const SLOW_MS = 1_000;
 /** What a fast link does to a ping while it carries as much as it can stays far below. */
 const SLOW_WITH_BACKLOG_MS = 200;
 const BACKLOG_BYTES: number = LINK_QUEUE_BYTES_MAX / 2;
 
 function qualityOf(
-  link: PeerStatus["link"],
-  lastHeardMs: number | null,
-  roundTripMs: number | null,
-  unsentBytes: number,
+  { link, lastHeardMs, roundTripMs, queue }: Omit<PeerStatus, "quality">,
+  awaitsMs: number,
 ): PeerStatus["quality"] {
   if (link === "none" || link === "relayed" || lastHeardMs === null) return null;
-  if (lastHeardMs > SILENT_MS) return "silent";
-  const boundMs = unsentBytes >= BACKLOG_BYTES ? SLOW_WITH_BACKLOG_MS : SLOW_MS;
+  if (Math.min(awaitsMs, lastHeardMs) > SILENT_MS) {
+    // What it is asked may not have left this device.
+    return queue.unsentBytes > 0 ? "slow" : "silent";
+  }
+  const boundMs = queue.unsentBytes >= BACKLOG_BYTES ? SLOW_WITH_BACKLOG_MS : SLOW_MS;
   return roundTripMs !== null && roundTripMs > boundMs ? "slow" : "good";
 }
 

@@ -172,6 +172,30 @@ async function byKeyboard(page: Page): Promise<void> {
   expect(seen.size).toBe(3);
 }
 
+test("a second tab works through the first, and keeps what is typed when that one is closed", async () => {
+  const first = await openDevice("Eva");
+  const second = await first.context().newPage();
+  await second.goto(site.url);
+  await second.waitForFunction(() => "rowmesh" in globalThis);
+  await second.getByTestId("tab-mesh").click();
+  await second.getByTestId("tab-follower").waitFor();
+
+  await second.getByTestId("tab-sightings").click();
+  await second.getByTestId("add-sighting").click();
+  await second.getByTestId("field-animal").fill("Pine marten");
+  await second.getByTestId("field-place").fill("Ridge path");
+  await first.close();
+  await second.getByTestId("save").click();
+  await second.getByTestId("sighting-sheet").waitFor({ state: "detached" });
+  await expect.poll(() => second.getByTestId("sighting-row").count(), POLL).toBe(1);
+  expect(await second.getByTestId("sighting-row").innerText()).toMatch(
+    /Pine marten[\s\S]*Ridge path/,
+  );
+
+  await second.getByTestId("tab-mesh").click();
+  await expect.poll(() => second.getByTestId("tab-follower").count(), POLL).toBe(0);
+});
+
 test("a page over plain http says what it lacks, and pairs by text alone", async () => {
   const page = await openDevice("Dora", "begin", PLAIN_HTTP_HOST);
   await page.getByTestId("tab-mesh").click();

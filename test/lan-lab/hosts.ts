@@ -26,6 +26,8 @@ export interface Hub {
   readonly peerId: () => string;
   readonly url: () => string;
   readonly secureUrl: () => string;
+  /** For a browser on its own host. */
+  readonly localUrl: string;
   readonly webSocketUrl: () => string;
   /** For apps that were loaded elsewhere. */
   readonly joinLink: () => string;
@@ -55,6 +57,7 @@ export function createHub(host: LanHost, site: string): Hub {
     peerId: () => ready.peerId,
     url: () => `http://${host.address()}:${HUB_PORT}/`,
     secureUrl: () => `https://${host.address()}:${HUB_HTTPS_PORT}/`,
+    localUrl: `http://localhost:${HUB_PORT}/`,
     webSocketUrl: () => `ws://${host.address()}:${HUB_PORT + 1}/`,
     joinLink: () => ready.url,
     authority: () => downloadAuthority(host, ready),

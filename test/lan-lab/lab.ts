@@ -10,7 +10,7 @@ import {
   servePublicSite,
   startBrowser,
 } from "./hosts.ts";
-import { type Lan, openLan } from "./lan.ts";
+import { type Lan, type LanHost, openLan } from "./lan.ts";
 
 /** After which the lab gives up on anything. The bounds of scenarios are narrower. */
 const WAIT_MS = 90_000;
@@ -24,6 +24,11 @@ export interface LabOptions {
   readonly tell: (text: string) => void;
 }
 
+export interface AddBrowserOptions extends Partial<Omit<BrowserOptions, "executable">> {
+  /** With others on it, which end when it does; left out: a host of its own. */
+  readonly host?: LanHost;
+}
+
 export interface Lab {
   readonly lan: Lan;
   readonly hub: Hub;
@@ -31,9 +36,7 @@ export interface Lab {
   /** All that were started, in order. */
   readonly browsers: readonly LabBrowser[];
   /** Its page is not open yet. */
-  readonly addBrowser: (
-    options?: Partial<Omit<BrowserOptions, "executable">>,
-  ) => Promise<LabBrowser>;
+  readonly addBrowser: (options?: AddBrowserOptions) => Promise<LabBrowser>;
   /** Serves the lab's page from an https origin that is not the hub's. */
   readonly addPublicSite: (tls: TlsCertificate) => Promise<PublicSite>;
   /** Single notes, each a changeset of its own; the lab counts them. */
@@ -54,10 +57,11 @@ export async function openLab(options: LabOptions, browserCount: number): Promis
   const browsers: LabBrowser[] = [];
   let written = 0;
 
-  const addBrowser: Lab["addBrowser"] = async ({ trusts = null, args = [] } = {}) => {
+  const addBrowser: Lab["addBrowser"] = async ({ trusts = null, args = [], host } = {}) => {
     const name = `b${browsers.length + 1}`;
     const { chromium: executable } = options;
-    const browser = await startBrowser(lan.addHost(name), name, { executable, trusts, args });
+    const place = host ?? lan.addHost(name);
+    const browser = await startBrowser(place, name, { executable, trusts, args });
     browsers.push(browser);
     return browser;
   };

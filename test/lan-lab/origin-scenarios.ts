@@ -9,8 +9,8 @@ import { type Lab, until } from "./lab.ts";
 import { SITE_ADDRESS } from "./lan.ts";
 import type { Scenario } from "./scenarios.ts";
 
-/** Pages may use a camera, which is a test picture, without asking. */
-const FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+/** It shows a test picture. */
+const FAKE_CAMERA = ["--use-fake-device-for-media-stream"];
 
 const EVERYTHING = {
   secureContext: true,
@@ -107,9 +107,7 @@ export const publicOrigin: Scenario = {
     const opensWebSocket = await one
       .page()
       .evaluate((given) => globalThis.lab!.origin.opensWebSocket(given), webSocketUrl);
-    const cameraPixels = await one
-      .page()
-      .evaluate(() => globalThis.lab!.origin.seesThroughCamera());
+    const cameraPixels = await seesThroughCamera(one);
 
     site.close();
     await lab.write(2);
@@ -130,6 +128,83 @@ export const publicOrigin: Scenario = {
     };
   },
 };
+
+/**
+ * One browser for each kind of origin, all in one mesh: what each is given, and that all are linked
+ * with one another. `docs/LAN.md` has the table.
+ */
+export const origins: Scenario = {
+  name: "origins",
+  browsers: 0,
+  bounds: { joinMs: 30_000, arrivalMs: 2_000 },
+  skip: whyNoTrust,
+  run: async (lab) => {
+    const { tls, browserArgs } = await createAcceptedCertificate();
+    const { origin } = await lab.addPublicSite(tls);
+    const { hub } = lab;
+    const args = FAKE_CAMERA;
+    const pages = {
+      httpLan: [await lab.addBrowser({ args }), hub.url()],
+      httpsLan: [await lab.addBrowser({ args, trusts: hub.authority() }), hub.secureUrl()],
+      httpsElsewhere: [
+        await lab.addBrowser({ args: [...args, ...browserArgs] }),
+        `${origin}${new URL(hub.joinLink()).hash}`,
+      ],
+      localhost: [await lab.addBrowser({ args, host: hub.host }), hub.localUrl],
+    } as const;
+    const startMs = performance.now();
+    await Promise.all(Object.values(pages).map(([browser, url]) => browser.open(url)));
+    await lab.linked();
+    const joinMs = Math.round(performance.now() - startMs);
+    await lab.write(2);
+    const arrivalMs = await lab.synced();
+    await lab.agreed();
+    const given: Record<string, string> = {};
+    for (const [kind, [browser, url]] of Object.entries(pages)) {
+      given[kind] = (await probe(browser, url, lab)).join(", ");
+    }
+    return { joinMs, arrivalMs, ...given };
+  },
+};
+
+/** What this page is given. Asks for the camera last: browsers then show their addresses. */
+async function probe(browser: LabBrowser, url: string, lab: Lab): Promise<readonly string[]> {
+  const page = browser.page();
+  const has = await page.evaluate(() => globalThis.lab!.origin.has());
+  const found = Object.keys(has).filter((name) => has[name]);
+  const { storage } = await browser.status();
+  found.push(`storage ${storage.kind}`, `hub ${await linkTo(browser, lab)}`);
+  const candidates = await page.evaluate(() => globalThis.lab!.origin.candidateAddresses());
+  if (candidates.some((address) => address.endsWith(".local"))) found.push("multicast names");
+  const webSocketUrl = lab.hub.webSocketUrl();
+  if (await page.evaluate((to) => globalThis.lab!.origin.opensWebSocket(to), webSocketUrl)) {
+    found.push("ws");
+  }
+  if (has["persist"]) {
+    found.push(`persist() ${await page.evaluate(() => globalThis.lab!.origin.persist())}`);
+  }
+  const tab = await page.context().newPage();
+  await tab.goto(url);
+  const opens = tab.waitForFunction(() => globalThis.lab !== undefined, null, { timeout: TAB_MS });
+  found.push(
+    await opens.then(
+      () => tab.evaluate(() => `second tab ${globalThis.lab!.mesh.status().tab.role}`),
+      () => "no second tab",
+    ),
+  );
+  await tab.close();
+  if (has["camera"]) {
+    found.push(`camera ${await seesThroughCamera(browser)} px`);
+  }
+  return found;
+}
+
+const TAB_MS = 15_000;
+
+async function seesThroughCamera({ page }: LabBrowser): Promise<number> {
+  await page().context().grantPermissions(["camera"]);
+  return page().evaluate(() => globalThis.lab!.origin.seesThroughCamera());
+}
 
 /** A web site with a certificate of the stolen authority gets nowhere. */
 async function refusesImpostor({ page }: LabBrowser, lab: Lab): Promise<void> {

@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { directPeers, describe, type Lab, pause, until } from "./lab.ts";
 import type { LabBrowser } from "./hosts.ts";
-import { https, publicOrigin } from "./origin-scenarios.ts";
+import { https, origins, publicOrigin } from "./origin-scenarios.ts";
 
 export type Measures = Readonly<Record<string, number | string>>;
 
@@ -424,6 +424,7 @@ export const scenarios = (crowdSize: number): readonly Scenario[] => [
   gossipKilled,
   https,
   publicOrigin,
+  origins,
   crowd(crowdSize),
   linkDown("link-down-5min", 300_000, "silent"),
 ];

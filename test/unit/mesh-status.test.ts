@@ -25,6 +25,7 @@ const peerOf = (key: typeof alice, site: SiteId, name: string): ReplicationPeer 
   role: "device",
   lastHeardMs: 0,
   roundTripMs: null,
+  awaitedMs: null,
   weLack: 0,
   itLacks: 0,
   lacks: [],
@@ -169,30 +170,37 @@ test("whom a peer lacks what of is said by name, where the author proved one", (
 });
 
 test.each([
-  { link: "webrtc", agoMs: 20_000, tripMs: 1_000, unsentBytes: 0, quality: "good" },
-  { link: "webrtc", agoMs: 20_001, tripMs: 3, unsentBytes: 0, quality: "silent" },
-  { link: "webrtc", agoMs: 10, tripMs: 1_001, unsentBytes: 0, quality: "slow" },
-  { link: "websocket", agoMs: 10, tripMs: 201, unsentBytes: 262_144, quality: "slow" },
-  { link: "websocket", agoMs: 10, tripMs: 200, unsentBytes: 1e6, quality: "good" },
-  { link: "websocket", agoMs: 10, tripMs: null, unsentBytes: 1e6, quality: "good" },
-  { link: "webrtc", agoMs: null, tripMs: 3, unsentBytes: 0, quality: null },
-  { link: "relayed", agoMs: 10, tripMs: 3, unsentBytes: 0, quality: null },
+  { quality: "good", link: "webrtc", heard: 60_000, trip: 1_000, unsent: 0 },
+  { quality: "good", link: "webrtc", heard: 10_001, asked: 10_000, unsent: 0 },
+  { quality: "good", link: "webrtc", heard: 10_000, asked: 60_000, unsent: 0 },
+  { quality: "silent", link: "webrtc", heard: 10_001, asked: 10_001, trip: 3, unsent: 0 },
+  { quality: "slow", link: "webrtc", heard: 10_001, asked: 10_001, trip: 3, unsent: 1 },
+  { quality: "slow", link: "webrtc", heard: 10, trip: 1_001, unsent: 0 },
+  { quality: "slow", link: "websocket", heard: 10, trip: 201, unsent: 262_144 },
+  { quality: "good", link: "websocket", heard: 10, trip: 200, unsent: 1e6 },
+  { quality: "good", link: "websocket", heard: 10, unsent: 1e6 },
+  { quality: null, link: "webrtc", heard: null, asked: 60_000, trip: 3, unsent: 0 },
+  { quality: null, link: "relayed", heard: 10, trip: 3, unsent: 0 },
 ] as const)(
-  "a $link link heard $agoMs ms ago, round trip $tripMs ms, $unsentBytes bytes unsent: $quality",
+  "$link heard $heard ms ago, asked $asked, round trip $trip, unsent $unsent: $quality",
   (given) => {
-    const lastHeardMs = given.agoMs === null ? null : 50_000 - given.agoMs;
-    const peer = { ...peerOf(alice, alice.siteId, "Alice"), lastHeardMs };
-    const queue = { unsentBytes: given.unsentBytes, unhandledBytes: 7 };
+    const nowMs = 100_000;
+    const peer = {
+      ...peerOf(alice, alice.siteId, "Alice"),
+      lastHeardMs: given.heard === null ? null : nowMs - given.heard,
+      awaitedMs: "asked" in given ? nowMs - given.asked : null,
+    };
+    const queue = { unsentBytes: given.unsent, unhandledBytes: 7 };
     const { peers, queues } = statusWith(
       [peer],
       [],
       {},
       {
         links: [{ id: peer.peer, link: given.link }],
-        roundTripMs: () => given.tripMs,
+        roundTripMs: () => ("trip" in given ? given.trip : null),
         queue: () => queue,
         replication: { ...NO_NETWORK, peers: [peer], intakeBytes: 9 },
-        nowMs: 50_000,
+        nowMs,
       },
     );
     expect(peers).toMatchObject([{ quality: given.quality, queue }]);
@@ -249,7 +257,7 @@ test("what keeps a browser from linking, and who says nothing, is said with what
     "No links. Switch it on.",
     "Looking for other devices.",
   ]);
-  const peer = peerOf(alice, alice.siteId, "Alice");
+  const peer = { ...peerOf(alice, alice.siteId, "Alice"), awaitedMs: 0 };
   const links = [{ id: peer.peer, link: "webrtc" }] as const;
   const nowMs = 60_000;
   expect(statusWith([peer], [], {}, { meshId, links, nowMs }).notices).toContain(

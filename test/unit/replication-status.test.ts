@@ -1,7 +1,7 @@
 /** What the machine tells of its peers: by author, and what of our own log they hold. */
 import { expect, test } from "vitest";
 import type { VectorEntry } from "../../src/protocol/version-vector.ts";
-import { createMachine, entry, type Machine, self, siteOf } from "./replication-machine.ts";
+import { createMachine, digest, entry, type Machine, self, siteOf } from "./replication-machine.ts";
 
 const OWN = 0xffff;
 const own = (head: number, hash?: string): VectorEntry => entry(OWN, head, hash);
@@ -67,3 +67,44 @@ test("a peer that claims another content under our version holds nothing of ours
   machine.connect("b", [own(5)]);
   expect(unheld(machine)).toBe(0);
 });
+
+test("a peer is waited for from the question on, until it answers", () => {
+  const machine = createMachine([own(5)]);
+  const theirs = [own(4)];
+  machine.connect("a", theirs);
+  const awaited = () => machine.replication.status().peers[0]?.awaitedMs;
+  expect(awaited()).toBeNull();
+  // One round: it is asked once, however long it says nothing.
+  machine.pass(7_500);
+  const askedMs = awaited();
+  expect(askedMs).toBeGreaterThan(1_000);
+  machine.pass(60_000);
+  expect(awaited()).toBe(askedMs);
+  machine.frame("a", { type: "digest", digest: digest(theirs) });
+  expect(awaited()).toBeNull();
+});
+
+test("a peer that takes nothing is waited for too", () => {
+  const machine = createMachine([own(5)]);
+  machine.replication.handle({ type: "peerUp", peer: "a" }, 1_000);
+  // The hello is on its way, and no `sent` comes back.
+  expect(machine.replication.status().peers[0]?.awaitedMs).toBe(1_000);
+});
+
+test("of more claims than a status may look at it looks at the first ones", () => {
+  const machine = createMachine();
+  // The last author has most.
+  const theirs = Array.from({ length: 4_000 }, (_, i) => entry(i + 1, i === 3_999 ? 50 : 2));
+  const most = () => machine.replication.status().peers.map(({ lacks }) => lacks[0]?.weLack);
+  for (const peer of ["a", "b"]) claimAll(machine, peer, theirs);
+  expect(most()).toEqual([50, 50]);
+  claimAll(machine, "c", theirs);
+  expect(most()).toEqual([2, 2, 2]);
+  expect(machine.replication.status().peers[2]).toMatchObject({ weLack: 8_048 });
+});
+
+/** A vector of more than one frame. */
+function claimAll(machine: Machine, peer: string, entries: readonly VectorEntry[]): void {
+  machine.connect(peer, entries.slice(0, 2_000));
+  machine.frame(peer, { type: "vector", part: "more", entries: entries.slice(2_000) });
+}

@@ -48,6 +48,21 @@ const originOfPage = {
     };
   },
   persist: (): Promise<boolean> => navigator.storage.persist(),
+  /** The addresses under which it offers itself to other browsers. */
+  candidateAddresses: async (): Promise<readonly string[]> => {
+    const connection = new RTCPeerConnection();
+    connection.createDataChannel("any");
+    const addresses: string[] = [];
+    await new Promise<void>((resolve) => {
+      connection.addEventListener("icecandidate", ({ candidate }) => {
+        if (candidate === null) resolve();
+        else if (candidate.address !== null) addresses.push(candidate.address);
+      });
+      void connection.setLocalDescription();
+    });
+    connection.close();
+    return addresses;
+  },
   opensWebSocket: (url: string): Promise<boolean> =>
     new Promise((resolve) => {
       const socket = new WebSocket(url);
