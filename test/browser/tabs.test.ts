@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { openHubMesh } from "../../src/node/open-mesh-node.ts";
+import type { Pairing } from "../../src/node/api.ts";
 import { systemRandom } from "../../src/node/system-seams.ts";
 import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
 import {
@@ -179,6 +180,13 @@ test("tabs share rows, live queries and events both ways, and are one peer of th
         }),
       ),
     );
+    const bundle = await follower.evaluate(async () => {
+      const { exportBundle, importBundle } = globalThis.app.opened();
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of exportBundle()) chunks.push(chunk);
+      return importBundle(chunks);
+    });
+    expect(bundle).toMatchObject({ complete: true, byVerdict: { known: 2 } });
     const [peer] = hub.status().peers;
     const siteId = seen[0]?.siteId;
     const same = {
@@ -198,54 +206,78 @@ test("tabs share rows, live queries and events both ways, and are one peer of th
   }
 });
 
-test.each(["closed", "killed"] as const)(
-  "the leader is %s while others write: every write is there once, or its error says that it is not",
-  async (how) => {
-    const name = newName();
-    const [leader, ...followers] = (await openTabs(3, name)) as [Page, Page, Page];
-    for (const [at, page] of followers.entries()) {
-      await page.evaluate(() => {
-        const { events } = globalThis.app.opened();
-        const checkpoints: number[] = [];
-        Object.assign(globalThis, { checkpoints });
-        void (async () => {
-          for await (const { checkpoint } of events()) checkpoints.push(checkpoint);
-        })();
-      });
-      await startWriting(page, `tab ${at}`);
-    }
-    for (const page of followers)
-      await expect.poll(() => toldCount(page), POLL).toBeGreaterThan(40);
-    if (how === "killed") await kill(leader);
-    else await leader.close();
-    pages = pages.filter((page) => page !== leader);
-    const before = await Promise.all(followers.map(toldCount));
-    for (const [at, page] of followers.entries()) {
+interface Followed {
+  readonly checkpoints: readonly number[];
+  readonly rows: number;
+}
+
+/** Follows events and a live query; the page keeps what it was told. */
+const startFollowing = (page: Page): Promise<void> =>
+  page.evaluate(() => {
+    const { db, events } = globalThis.app.opened();
+    const followed = { checkpoints: [] as number[], rows: 0 };
+    Object.assign(globalThis, { followed });
+    db.watch("SELECT count(*) AS count FROM animal", [], ({ rows }) => {
+      followed.rows = Number(rows[0]?.["count"]);
+    });
+    void (async () => {
+      for await (const { checkpoint } of events()) followed.checkpoints.push(checkpoint);
+    })();
+  });
+
+const followedBy = (page: Page): Promise<Followed> =>
+  page.evaluate(() => (globalThis as unknown as { followed: Followed }).followed);
+
+test("leaders close, end, are killed while others write: every write is there once, or its error says that it is not", async () => {
+  const [polite, closed, killed, ...writers] = (await openTabs(5, newName())) as [
+    Page,
+    Page,
+    Page,
+    Page,
+    Page,
+  ];
+  for (const [at, page] of writers.entries()) {
+    await startFollowing(page);
+    await startWriting(page, `tab ${at}`);
+  }
+  const goOn = async (): Promise<void> => {
+    const before = await Promise.all(writers.map(toldCount));
+    for (const [at, page] of writers.entries()) {
       await expect.poll(() => toldCount(page), POLL).toBeGreaterThan((before[at] ?? 0) + 40);
     }
-    const written = await Promise.all(followers.map(stopWriting));
-    console.log(
-      how,
-      written.map(({ longestMs, told }) => ({ longestMs, writes: told.length })),
-    );
-    const told = written.flatMap((one) => one.told);
-    const acknowledged = told.filter(([, outcome]) => outcome === 1).map(([id]) => id);
-    const refused = told.filter(([, outcome]) => outcome !== 1);
-    expect(await idsIn(followers[0])).toEqual(acknowledged.sort());
-    expect(refused.filter(([, outcome]) => outcome !== "ERR_TAB_LOST")).toEqual([]);
-    // One at most was under way in each tab.
-    expect(refused.length).toBeLessThanOrEqual(followers.length);
-    expect((await Promise.all(followers.map(roleOf))).sort()).toEqual(["follower", "leader"]);
-    for (const page of followers) {
-      const checkpoints = (): Promise<number[]> =>
-        page.evaluate(() => (globalThis as unknown as { checkpoints: number[] }).checkpoints);
-      await expect
-        .poll(async () => (await checkpoints()).length, POLL)
-        .toBeGreaterThanOrEqual(acknowledged.length);
-      expect(await checkpoints()).toEqual(acknowledged.map((_, at) => at + 1));
-    }
-  },
-);
+  };
+  await goOn();
+  // They lead in the order in which they were opened.
+  await polite.evaluate(() => globalThis.app.opened().close());
+  await goOn();
+  await closed.close();
+  await goOn();
+  expect(await roleOf(killed)).toBe("leader");
+  await kill(killed);
+  pages = pages.filter((page) => page !== killed);
+  await goOn();
+  const written = await Promise.all(writers.map(stopWriting));
+  console.log(
+    "a write under way when its leader ended took at most",
+    `${Math.round(Math.max(...written.map(({ longestMs }) => longestMs)))} ms`,
+  );
+  const told = written.flatMap((one) => one.told);
+  const acknowledged = told.filter(([, outcome]) => outcome === 1).map(([id]) => id);
+  const refused = told.filter(([, outcome]) => outcome !== 1);
+  expect(await idsIn(writers[0])).toEqual(acknowledged.sort());
+  expect(refused.filter(([, outcome]) => outcome !== "ERR_TAB_LOST")).toEqual([]);
+  // One transaction at most was under way, of either tab.
+  expect(refused.length).toBeLessThanOrEqual(3);
+  expect((await Promise.all(writers.map(roleOf))).sort()).toEqual(["follower", "leader"]);
+  for (const page of writers) {
+    await expect
+      .poll(() => followedBy(page), POLL)
+      .toEqual({
+        checkpoints: acknowledged.map((_, at) => at + 1),
+        rows: acknowledged.length,
+      });
+  }
+});
 
 test("a tab with a newer schema takes over, the older ones follow it; other tables of the same version are refused", async () => {
   const name = newName();
@@ -404,4 +436,40 @@ test("the leader's worker ends: reads are asked again, what may have been writte
     workers: 2,
   });
   expect(await idsIn(leader)).toEqual(["before", "later"]);
+});
+
+const newCode = (page: Page): Promise<string> =>
+  page.evaluate(async () => {
+    const pairing = await globalThis.app.opened().pair();
+    Object.assign(globalThis, { pairing });
+    return pairing.code;
+  });
+
+const connect = (page: Page, code: string): Promise<unknown> =>
+  page.evaluate((text) => {
+    const { app, pairing } = globalThis as typeof globalThis & { readonly pairing: Pairing };
+    const { fingerprint } = pairing.read(text);
+    return app.outcome(
+      pairing.connect(text).then((peer) => peer.fingerprint === fingerprint && "linked"),
+    );
+  }, code);
+
+test("a follower pairs through the leader's window, and sees its pairing end with it", async () => {
+  const name = newName();
+  const [leader, follower] = (await openTabs(2, name)) as [Page, Page];
+  const [other] = (await openTabs(1, newName())) as [Page];
+  const codes = [await newCode(follower), await newCode(other)] as const;
+  expect(await Promise.all([connect(follower, codes[1]), connect(other, codes[0])])).toEqual([
+    "linked",
+    "linked",
+  ]);
+  await follower.evaluate(() =>
+    globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('paired')"),
+  );
+  await expect.poll(() => idsIn(other), POLL).toEqual(["paired"]);
+  await newCode(follower);
+  const code = await newCode(other);
+  await leader.close();
+  await expect.poll(() => roleOf(follower), POLL).toBe("leader");
+  expect(await connect(follower, code)).toBe("ERR_PAIRING_FAILED");
 });
