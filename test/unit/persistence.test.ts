@@ -112,6 +112,26 @@ test("the room is read once a minute however often the status is", async () => {
   expect([calls.estimate, changes()]).toEqual([2, 1]);
 });
 
+test("an estimate from before the question, that takes longer than it, is not believed", async () => {
+  const { scope } = createBrowser("granted");
+  const { storage } = scope.navigator;
+  if (storage === undefined || storage === null) throw new RangeError("a storage");
+  const { estimate } = storage;
+  const slow: (() => void)[] = [];
+  storage.estimate = async () => {
+    if (slow.length === 0) await new Promise<void>((resolve) => slow.push(resolve));
+    return estimate();
+  };
+  const { persistence } = open(scope);
+  persistence.read();
+  persistence.wrote();
+  await settled();
+  expect(persistence.status().persisted).toBe(true);
+  slow[0]?.();
+  await settled();
+  expect(persistence.status().persisted).toBe(true);
+});
+
 test("what is in memory is nothing to keep", async () => {
   const { calls, scope } = createBrowser("granted");
   const { persistence } = open(scope, "memory");
