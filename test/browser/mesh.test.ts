@@ -457,17 +457,29 @@ test("without gossip: drafts written before joining reach the other browser, and
       );
     }
     for (const page of [a, b]) {
-      const rows = await page.evaluate(async () => {
+      const rows = await page.evaluate(async (hubId) => {
         const mesh = globalThis.app.opened();
+        const other = () => mesh.status().peers.find((peer) => peer.link === "webrtc");
         const isDone = (): boolean =>
-          mesh.status().converged && mesh.status().peers.some((peer) => peer.link === "webrtc");
+          mesh.status().converged && other()?.linkedTo.includes(hubId) === true;
         for (let i = 0; i < 400 && !isDone(); i++) await globalThis.app.pause(100);
+        const { quality, lacks, linkedTo, queue } = other() ?? {};
         return {
           rows: await mesh.db.query("SELECT id FROM animal ORDER BY id"),
-          linked: isDone(),
+          other: { quality, lacks, linkedTo, queue },
+          unsent: mesh.status().unsent,
         };
+      }, hub.peerId);
+      expect(rows).toEqual({
+        rows: [{ id: "of a" }, { id: "of b" }],
+        other: {
+          quality: "good",
+          lacks: [],
+          linkedTo: [hub.peerId],
+          queue: { unsentBytes: expect.any(Number), unhandledBytes: expect.any(Number) },
+        },
+        unsent: 0,
       });
-      expect(rows).toEqual({ rows: [{ id: "of a" }, { id: "of b" }], linked: true });
     }
     // Over the link between the browsers alone.
     await hub.close();
