@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadOrCreateAuthority } from "../../src/cli/authority-file.ts";
+import { createRenewal } from "../../src/cli/https-site.ts";
 import { parseHubOptions } from "../../src/cli/hub-options.ts";
 import {
   certificateHosts,
@@ -226,20 +227,29 @@ describe("a server", () => {
     );
   });
 
-  test("has another certificate from one connection to the next", async () => {
-    const serialNumber = (): Promise<string> =>
+  test("has another certificate, for the next connection, once the machine has another address", async () => {
+    const named = (): Promise<string | undefined> =>
       new Promise((resolve, reject) => {
         const socket = connect({ host: HOST, port: server.port, ca: authority.root }, () => {
-          resolve(socket.getPeerCertificate().serialNumber);
+          resolve(socket.getPeerCertificate().subjectaltname);
           socket.destroy();
         });
         socket.on("error", reject);
       });
-    server.replaceCertificate(await issue(HOST));
-    const first = await serialNumber();
-    expect(await serialNumber()).toBe(first);
-    server.replaceCertificate(await issue(HOST, "10.0.0.1"));
-    expect(await serialNumber()).not.toBe(first);
+    const first = await issue(HOST);
+    server.replaceCertificate(first);
+    let replaced = 0;
+    const renew = createRenewal(authority, first, (certificate) => {
+      replaced++;
+      server.replaceCertificate(certificate);
+    });
+    await renew([HOST], nowMs);
+    expect([replaced, await named()]).toEqual([0, `IP Address:${HOST}`]);
+    await renew(["10.0.0.1", HOST], nowMs);
+    await renew(["10.0.0.1", HOST], nowMs);
+    expect([replaced, await named()]).toEqual([1, `IP Address:10.0.0.1, IP Address:${HOST}`]);
+    await expect(renew([HOST], 0)).rejects.toThrow(/clock says 1970/);
+    expect([replaced, await named()]).toEqual([1, `IP Address:10.0.0.1, IP Address:${HOST}`]);
   });
 
   test("survives what is not TLS", async () => {
