@@ -36,10 +36,11 @@ afterAll(async () => {
 }, 60_000);
 
 /** A page with storage of its own: a device that was just unpacked. */
-async function openPage(): Promise<Page> {
+async function openPage(permissions: readonly "camera"[] = []): Promise<Page> {
   const context = await chromium.context.browser()?.newContext();
   if (context === undefined) throw new RangeError("no browser");
   closing.push(() => context.close());
+  await context.grantPermissions([...permissions]);
   const page = await context.newPage();
   page.on("pageerror", (error) => errors.push(String(error)));
   await page.clock.install();
@@ -62,8 +63,11 @@ declare global {
   var connections: RTCPeerConnection[];
 }
 
-async function openDevice(network: "on" | "off" = "on"): Promise<Page> {
-  const page = await openPage();
+async function openDevice(
+  network: "on" | "off" = "on",
+  permissions: readonly "camera"[] = [],
+): Promise<Page> {
+  const page = await openPage(permissions);
   await page.evaluate((given) => globalThis.phone.open(given), network);
   return page;
 }
@@ -165,10 +169,15 @@ test("the paired device introduces the next one, which then links with all, help
 });
 
 test("a device without a mesh, and off the network, takes the other's mesh and goes online; each in its time", async () => {
-  const [member, newcomer] = [await openDevice(), await openDevice("off")];
+  // Who may use a camera writes addresses instead of mDNS names.
+  const [member, newcomer] = [await openDevice("on", ["camera"]), await openDevice("off")];
   await insert(member, "of member");
   await found(member);
   const [ofMember, ofNewcomer] = [await show(member), await show(newcomer)];
+  const isNamed = [ofMember, ofNewcomer].map(({ code }) =>
+    decodePairingCode(pairingBytes(code)).route.candidates.map(({ host }) => /local$/.test(host)),
+  );
+  expect(isNamed.map((named) => new Set(named))).toEqual([new Set([false]), new Set([true])]);
   const first = connect(member, ofNewcomer.code);
   // ICE looks for the other device in vain meanwhile.
   await new Promise((resolve) => setTimeout(resolve, 3_000));
