@@ -2,7 +2,9 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { request } from "node:https";
+import { connect as connectPlain } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
@@ -258,6 +260,26 @@ describe("a server", () => {
     expect(server.refusedRequests()).toBe(0);
   });
 });
+
+test("a server closes although somebody has begun no handshake", async () => {
+  const tls = await issue(HOST);
+  const server = await openSiteServer({
+    port: 0,
+    host: HOST,
+    site: null,
+    describe: async () => ({}),
+    tls,
+    trust: null,
+  });
+  const silent = connectPlain(server.port, HOST);
+  silent.on("error", () => undefined);
+  await once(silent, "connect");
+  const closed = once(silent, "close");
+  // An answer on another connection: the silent one was accepted before it.
+  expect((await ask(server.port, "/", authority.root)).status).toBe(200);
+  await server.close();
+  await closed;
+}, 5_000);
 
 test("the trust page repeats no markup of names, and needs no script", async () => {
   const named = await createAuthority(`<b>"&'`, "pi", nowMs);
