@@ -56,9 +56,15 @@ export async function openHttpsSite(options: HttpsSiteOptions): Promise<HttpsSit
     const named = certificateHostsNow();
     return urlHostsNow().filter((host) => named.includes(withoutBrackets(host)));
   };
+  const leftOut = urlHostsNow().filter((host) => !hosts().includes(host));
   if (hosts().length === 0) {
     throw new CommandError(
       `--https is for addresses of local networks, and ${options.host} is none. Choose another with --host.`,
+    );
+  }
+  if (leftOut.length > 0) {
+    complain(
+      `rowmesh hub: no https for ${leftOut.join(", ")}: the authority vouches for no public address`,
     );
   }
   let port = 0;

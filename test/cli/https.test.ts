@@ -105,14 +105,15 @@ test("nothing is made while the clock is wrong", async () => {
 });
 
 test("it vouches for what the LAN calls the hub, and for no name of the web", async () => {
-  const addresses = ["192.168.1.5", "[fd00::5]", "8.8.8.8", "[2001:db8::1]", HOST];
-  const own = ["127.0.0.1", "192.168.1.5", "fd00::5"];
-  const named = ["localhost", "pi.home.arpa", "pi.internal", "pi.lan", "pi.local"];
+  const addresses = ["192.168.1.5", "[fd00::5]", "8.8.8.8", "[2001:db8::1]"];
+  const loopback = ["127.0.0.1", "::1", "localhost"];
+  const own = ["127.0.0.1", "192.168.1.5", "::1", "fd00::5", "localhost"];
+  const named = ["pi.home.arpa", "pi.internal", "pi.lan", "pi.local"];
   expect(certificateHosts(authority, addresses, "Pi")).toEqual([...own, ...named]);
-  expect(certificateHosts(authority, [], "mac.local")).toEqual(["localhost", "mac.local"]);
+  expect(certificateHosts(authority, [], "mac.local")).toEqual([...loopback, "mac.local"]);
   expect(certificateHosts(authority, [], "hub.example.org")).toContain("hub.example.org");
-  expect(certificateHosts(authority, [], "another.example.org")).toEqual(["localhost"]);
-  expect(certificateHosts(authority, [], "no_name")).toEqual(["localhost"]);
+  expect(certificateHosts(authority, [], "another.example.org")).toEqual(loopback);
+  expect(certificateHosts(authority, [], "no_name")).toEqual(loopback);
   // `.dev` is a domain of the web: a machine of that name may not sign for all of it.
   const { hostname } = await createAuthority("hub", "dev", nowMs);
   expect(hostname).toBe(null);
