@@ -18,7 +18,6 @@ import type { PeerId } from "../protocol/ids.ts";
 import {
   CHUNK_BYTES,
   INCOMING_PER_AUTHOR_MAX,
-  NEW_AUTHORS_CLAIMED_MAX,
   WANT_BYTES_MAX,
   WANT_CHUNKS_MAX,
   WANT_RANGES_MAX,
@@ -36,6 +35,7 @@ import {
 } from "../protocol/version-vector.ts";
 import type { IncomingChangeset, IngestItem, IngestOutcome } from "../seams.ts";
 import { payloadBytesOfOutline, rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
+import { createBackoffs, longer, NO_BACKOFF } from "./backoff.ts";
 import { chainOf, type IncomingView } from "./incoming.ts";
 import { createPlaceQueue } from "./place-queue.ts";
 import { type Intake, isTaken } from "./intake.ts";
@@ -49,10 +49,6 @@ const WANTS_KNOWN_MAX = 4;
 const LEASE_MS = 5_000;
 /** Progress slower than 4 bytes a millisecond (32 kbit/s) counts as none. */
 const LEASE_BYTES_PER_MS = 4;
-const BACKOFF_MIN_MS = 500;
-const BACKOFF_MAX_MS = 60_000;
-/** Chains of one peer whose failures are remembered: as many as it may claim that we do not know. */
-const BACKOFFS_MAX = NEW_AUTHORS_CLAIMED_MAX;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
 const CHUNKS_AT_FIRST = 4;
@@ -86,11 +82,6 @@ interface Want {
 interface WantedChunks {
   readonly of: IncomingChangeset;
   left: readonly VersionRange[];
-}
-
-interface Backoff {
-  readonly failures: number;
-  readonly untilMs: number;
 }
 
 export interface WantsOptions {
@@ -132,11 +123,11 @@ export function createWants(options: WantsOptions): Wants {
   const { peer, view, leases, intake, incoming, nextHolder, refusals } = options;
   const refused = (code: MeshErrorCode) => refusals.refuse(peer, code);
   const wants = new Map<number, Want>();
-  const backoffByKey = new Map<LeaseKey, Backoff>();
+  const backoffs = createBackoffs();
   /** Chains of which the last outline had to wait for those before it. */
   const crowded = new Set<AuthorStream>();
   const placeQueue = createPlaceQueue({ peer, view, incoming });
-  let peerBackoff: Backoff = { failures: 0, untilMs: 0 };
+  let peerBackoff = NO_BACKOFF;
   let lastWant = 0;
   let lookedMs = 0;
   let chunksAtOnce = CHUNKS_AT_FIRST;
@@ -147,17 +138,6 @@ export function createWants(options: WantsOptions): Wants {
 
   const asking = () =>
     wants.size === 0 ? [] : [...wants.values()].filter(({ state }) => state === "asking");
-
-  const backedOff = (key: LeaseKey, nowMs: number) => (backoffByKey.get(key)?.untilMs ?? 0) > nowMs;
-
-  function backOff(key: LeaseKey, nowMs: number): void {
-    const backoff = longer(backoffByKey.get(key), nowMs);
-    backoffByKey.delete(key);
-    backoffByKey.set(key, backoff);
-    const [oldest] = backoffByKey.keys();
-    // A peer may claim other authors each time.
-    if (backoffByKey.size > BACKOFFS_MAX && oldest !== undefined) backoffByKey.delete(oldest);
-  }
 
   function next(
     filter: (key: AuthorStream) => boolean,
@@ -214,7 +194,7 @@ export function createWants(options: WantsOptions): Wants {
     for (const key of view.lacking()) {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
-      if (backedOff(key, nowMs) || !filter(key)) continue;
+      if (backoffs.isOff(key, nowMs) || !filter(key)) continue;
       if (placeQueue.has(key) && !awake.has(key)) continue;
       const missing = withoutIncoming(key, view.missing(key));
       const free = leases.free(key, missing);
@@ -258,7 +238,7 @@ export function createWants(options: WantsOptions): Wants {
     const versions: number[] = [];
     for (const changeset of incoming.all()) {
       const { headerHash, version } = changeset;
-      if (chainOf(changeset) !== main || backoffByKey.has(headerHash)) continue;
+      if (chainOf(changeset) !== main || backoffs.hasFailed(headerHash)) continue;
       if (view.claims(main, version)) versions.push(version);
     }
     return versions;
@@ -268,7 +248,7 @@ export function createWants(options: WantsOptions): Wants {
     for (const changeset of incoming.all()) {
       const { headerHash, version, missing } = changeset;
       const chain = chainOf(changeset);
-      if (!filter(chain) || backedOff(headerHash, nowMs) || !view.claims(chain, version)) continue;
+      if (!filter(chain) || backoffs.isOff(headerHash, nowMs) || !view.claims(chain, version)) continue;
       const left = firstOf(leases.free(headerHash, missing), chunksAtOnce);
       if (left.length > 0) return { of: changeset, left };
     }
@@ -337,8 +317,8 @@ export function createWants(options: WantsOptions): Wants {
         leases.settle(holder, doneMs);
         view.gained(range);
         if (type === "run") crowded.delete(key);
-        if (isNews || (type === "run" && !view.isForked(key))) backoffByKey.delete(key);
-        else backOff(key, doneMs);
+        if (isNews || (type === "run" && !view.isForked(key))) backoffs.forgive(key);
+        else backoffs.fail(key, doneMs);
       } else if (outcomes[0]?.code === "ERR_UNKNOWN_PREDECESSOR" && mayFollow(key, range)) {
         leases.release(holder);
         want.gained = true;
@@ -347,10 +327,10 @@ export function createWants(options: WantsOptions): Wants {
         // Once for all of one answer; not at all while those before it are on their way.
         crowded.add(key);
         const isNext = fetching(key).length >= INCOMING_PER_AUTHOR_MAX;
-        if (!isNext && !backedOff(key, doneMs)) backOff(key, doneMs);
+        if (!isNext && !backoffs.isOff(key, doneMs)) backoffs.fail(key, doneMs);
       } else {
         leases.release(holder);
-        backOff(key, doneMs);
+        backoffs.fail(key, doneMs);
       }
     });
   }
@@ -378,10 +358,10 @@ export function createWants(options: WantsOptions): Wants {
     submit(want, item, headerHash, range, (holder, outcomes, doneMs) => {
       if (outcomes.length > 0 && outcomes.every(isTaken)) {
         leases.settle(holder, doneMs);
-        backoffByKey.delete(headerHash);
+        backoffs.forgive(headerHash);
       } else {
         leases.release(holder);
-        backOff(headerHash, doneMs);
+        backoffs.fail(headerHash, doneMs);
       }
     });
   }
@@ -426,15 +406,15 @@ export function createWants(options: WantsOptions): Wants {
   }
 
   function silence({ silent, chunks }: Want, nowMs: number): void {
-    for (const key of silent) backOff(key, nowMs);
+    for (const key of silent) backoffs.fail(key, nowMs);
     // Its versions are looked at again: the peer may have others.
-    if (chunks !== null && silent.size > 0) backOff(chainOf(chunks.of), nowMs);
+    if (chunks !== null && silent.size > 0) backoffs.fail(chainOf(chunks.of), nowMs);
   }
 
   /** Judges the peer by a want that is answered and ingested. */
   function settle(want: Want, nowMs: number): void {
     if (want.state !== "served" || want.ingesting > 0) return;
-    peerBackoff = want.gained ? { failures: 0, untilMs: 0 } : longer(peerBackoff, nowMs);
+    peerBackoff = want.gained ? NO_BACKOFF : longer(peerBackoff, nowMs);
   }
 
   const deadlineMs = () =>
@@ -470,7 +450,7 @@ export function createWants(options: WantsOptions): Wants {
     dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),
     retryMs: () =>
       wants.size >= WANTS_KNOWN_MAX ? null : Math.max(lookedMs + RETRY_MS, peerBackoff.untilMs),
-    failed: (key) => backoffByKey.has(key) && !mayBringChunks(key),
+    failed: (key) => backoffs.hasFailed(key) && !mayBringChunks(key),
     close: () => {
       for (const want of wants.values()) leases.release(want.holder);
       wants.clear();
@@ -488,10 +468,4 @@ function firstOf(ranges: readonly VersionRange[], count: number): readonly Versi
     room -= Math.min(room, last - first + 1);
   }
   return taken;
-}
-
-function longer(before: Backoff | undefined, nowMs: number): Backoff {
-  const failures = (before?.failures ?? 0) + 1;
-  const delayMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(failures - 1, 10));
-  return { failures, untilMs: nowMs + delayMs };
 }
