@@ -14,7 +14,7 @@
  */
 
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
-import type { PeerId } from "../protocol/ids.ts";
+import type { PeerId, SiteId } from "../protocol/ids.ts";
 import {
   CHUNK_BYTES,
   INCOMING_PER_AUTHOR_MAX,
@@ -36,6 +36,7 @@ import {
 import type { IncomingChangeset, IngestItem, IngestOutcome } from "../seams.ts";
 import { payloadBytesOfOutline, rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
 import { createBackoffs, longer, NO_BACKOFF } from "./backoff.ts";
+import { firstChunks } from "./chunk-order.ts";
 import { chainOf, type IncomingView } from "./incoming.ts";
 import { createPlaceQueue } from "./place-queue.ts";
 import { type Intake, isTaken } from "./intake.ts";
@@ -47,6 +48,8 @@ const WANTS_ASKING_MAX = 2;
 const WANTS_KNOWN_MAX = 4;
 /** A peer that sends nothing for this long lets go of what it was asked for. */
 const LEASE_MS = 5_000;
+/** And so much longer on a link that is busy in both directions: two chunks take 16 s at 64 kbit/s. */
+const ROUND_TRIP_MAX_MS = 20_000;
 /** Progress slower than 4 bytes a millisecond (32 kbit/s) counts as none. */
 const LEASE_BYTES_PER_MS = 4;
 /** How often to look whether something became free to ask for. */
@@ -81,11 +84,19 @@ interface Want {
 
 interface WantedChunks {
   readonly of: IncomingChangeset;
+  /** The peer claims that version. Else it may have some of its chunks, as we do. */
+  readonly isClaimed: boolean;
   left: readonly VersionRange[];
 }
 
 export interface WantsOptions {
   readonly peer: PeerId;
+  /** Ours. */
+  readonly site: SiteId;
+  /** The peer's, once it has said so. */
+  readonly peerSite: () => SiteId | null;
+  /** As last measured: a want waits behind what we send. */
+  readonly roundTripMs: () => number | null;
   readonly view: PeerView;
   readonly leases: Leases;
   readonly intake: Intake;
@@ -120,10 +131,23 @@ export interface Wants {
 }
 
 export function createWants(options: WantsOptions): Wants {
-  const { peer, view, leases, intake, incoming, nextHolder, refusals } = options;
+  const {
+    peer,
+    site,
+    peerSite,
+    roundTripMs,
+    view,
+    leases,
+    intake,
+    incoming,
+    nextHolder,
+    refusals,
+  } = options;
   const refused = (code: MeshErrorCode) => refusals.refuse(peer, code);
   const wants = new Map<number, Want>();
   const backoffs = createBackoffs();
+  /** Of chunks that the peer does not claim. */
+  const sharedBackoffs = createBackoffs();
   /** Chains of which the last outline had to wait for those before it. */
   const crowded = new Set<AuthorStream>();
   const placeQueue = createPlaceQueue({ peer, view, incoming });
@@ -158,10 +182,11 @@ export function createWants(options: WantsOptions): Wants {
     if (isAsked || intake.bytes() >= WANT_CHUNKS_MAX * CHUNK_BYTES) return null;
     const chunks = freeChunks(filter, nowMs);
     if (chunks === null) return null;
-    const { site, stream, version, headerHash } = chunks.of;
+    const { stream, version, headerHash } = chunks.of;
     const leased = chunks.left.map((range) => ({ key: headerHash, range }));
     const want = ask({ ranges: [], chunks }, leased, nowMs);
-    return { type: "wantChunks", want, site, stream, version, headerHash, chunks: chunks.left };
+    const of = { site: chunks.of.site, stream, version, headerHash };
+    return { type: "wantChunks", want, ...of, chunks: chunks.left };
   }
 
   function ask(
@@ -248,12 +273,23 @@ export function createWants(options: WantsOptions): Wants {
     for (const changeset of incoming.all()) {
       const { headerHash, version, missing } = changeset;
       const chain = chainOf(changeset);
-      if (!filter(chain) || backoffs.isOff(headerHash, nowMs) || !view.claims(chain, version)) continue;
-      const left = firstOf(leases.free(headerHash, missing), chunksAtOnce);
-      if (left.length > 0) return { of: changeset, left };
+      const isClaimed = view.claims(chain, version);
+      const isOff = backoffsOf({ isClaimed }).isOff(headerHash, nowMs);
+      if (isOff || !filter(chain)) continue;
+      const order = isClaimed ? site : fetchingSite();
+      if (order === null) continue;
+      const free = leases.free(headerHash, missing);
+      const left = firstChunks(order, headerHash, free, chunksAtOnce);
+      if (left.length > 0) return { of: changeset, isClaimed, left };
     }
     return null;
   }
+
+  const backoffsOf = ({ isClaimed }: Pick<WantedChunks, "isClaimed">) =>
+    isClaimed ? backoffs : sharedBackoffs;
+
+  /** Of a peer that is likely to fetch what it lacks, as we do. */
+  const fetchingSite = (): SiteId | null => (view.known() ? peerSite() : null);
 
   /** Slow is not failed: what is half here of that author, the peer claims to hold. */
   function mayBringChunks(key: AuthorStream): boolean {
@@ -358,10 +394,10 @@ export function createWants(options: WantsOptions): Wants {
     submit(want, item, headerHash, range, (holder, outcomes, doneMs) => {
       if (outcomes.length > 0 && outcomes.every(isTaken)) {
         leases.settle(holder, doneMs);
-        backoffs.forgive(headerHash);
+        backoffsOf(wanted).forgive(headerHash);
       } else {
         leases.release(holder);
-        backoffs.fail(headerHash, doneMs);
+        backoffsOf(wanted).fail(headerHash, doneMs);
       }
     });
   }
@@ -392,7 +428,8 @@ export function createWants(options: WantsOptions): Wants {
     if (want === undefined || want.state === "served") return refused("ERR_UNASKED");
     leases.release(want.holder);
     const nothing = want.receivedBytes === 0;
-    if (complete || nothing) silence(want, nowMs);
+    if (want.chunks?.isClaimed === false) shared(want, want.chunks, nowMs);
+    else if (complete || nothing) silence(want, nowMs);
     if (want.chunks !== null) pace(nowMs - want.askedMs);
     want.state = "served";
     wants.delete(id);
@@ -405,10 +442,17 @@ export function createWants(options: WantsOptions): Wants {
     else if (2 * tookMs < CHUNKS_MS) chunksAtOnce = Math.min(WANT_CHUNKS_MAX, 2 * chunksAtOnce);
   }
 
+  /** A neighbour that fetches as we do gave what it has; it may have more a little later. */
+  function shared(want: Want, { of, left }: WantedChunks, nowMs: number): void {
+    if (left.length > 0) sharedBackoffs.fail(of.headerHash, nowMs);
+    want.gained = true;
+  }
+
   function silence({ silent, chunks }: Want, nowMs: number): void {
-    for (const key of silent) backoffs.fail(key, nowMs);
+    const failing = chunks === null ? backoffs : backoffsOf(chunks);
+    for (const key of silent) failing.fail(key, nowMs);
     // Its versions are looked at again: the peer may have others.
-    if (chunks !== null && silent.size > 0) backoffs.fail(chainOf(chunks.of), nowMs);
+    if (chunks?.isClaimed === true && silent.size > 0) backoffs.fail(chainOf(chunks.of), nowMs);
   }
 
   /** Judges the peer by a want that is answered and ingested. */
@@ -419,6 +463,7 @@ export function createWants(options: WantsOptions): Wants {
 
   const deadlineMs = () =>
     LEASE_MS +
+    Math.min(ROUND_TRIP_MAX_MS, roundTripMs() ?? 0) +
     Math.min(turn.progressMs, turn.sinceMs + (turn.bytes + arrivingBytes) / LEASE_BYTES_PER_MS);
 
   function expire(nowMs: number): void {
@@ -456,16 +501,4 @@ export function createWants(options: WantsOptions): Wants {
       wants.clear();
     },
   };
-}
-
-/** The first `count` indexes of the ranges. */
-function firstOf(ranges: readonly VersionRange[], count: number): readonly VersionRange[] {
-  const taken: VersionRange[] = [];
-  let room = count;
-  for (const { first, last } of ranges.slice(0, WANT_RANGES_MAX)) {
-    if (room === 0) break;
-    taken.push({ first, last: Math.min(last, first + room - 1) });
-    room -= Math.min(room, last - first + 1);
-  }
-  return taken;
 }
