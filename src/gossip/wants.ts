@@ -40,18 +40,13 @@ import { firstChunks } from "./chunk-order.ts";
 import { chainOf, type IncomingView } from "./incoming.ts";
 import { createPlaceQueue } from "./place-queue.ts";
 import { type Intake, isTaken } from "./intake.ts";
+import { createLeaseClock } from "./lease-clock.ts";
 import type { LeaseKey, Leases } from "./leases.ts";
 import type { PeerView } from "./peer-view.ts";
 import type { Refusals } from "./refusals.ts";
 
 const WANTS_ASKING_MAX = 2;
 const WANTS_KNOWN_MAX = 4;
-/** A peer that sends nothing for this long lets go of what it was asked for. */
-const LEASE_MS = 5_000;
-/** And so much longer on a link that is busy in both directions: two chunks take 16 s at 64 kbit/s. */
-const ROUND_TRIP_MAX_MS = 20_000;
-/** Progress slower than 4 bytes a millisecond (32 kbit/s) counts as none. */
-const LEASE_BYTES_PER_MS = 4;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
 const CHUNKS_AT_FIRST = 4;
@@ -155,10 +150,8 @@ export function createWants(options: WantsOptions): Wants {
   let lastWant = 0;
   let lookedMs = 0;
   let chunksAtOnce = CHUNKS_AT_FIRST;
-  /** Since when, and with how many bytes, the oldest want is being answered. */
-  let turn = { sinceMs: 0, progressMs: 0, bytes: 0 };
-  /** Of a frame that is not whole. */
-  let arrivingBytes = 0;
+  /** Of the oldest want. */
+  const leaseClock = createLeaseClock(roundTripMs);
 
   const asking = () =>
     wants.size === 0 ? [] : [...wants.values()].filter(({ state }) => state === "asking");
@@ -194,7 +187,7 @@ export function createWants(options: WantsOptions): Wants {
     leased: readonly { readonly key: LeaseKey; readonly range: VersionRange }[],
     nowMs: number,
   ): number {
-    if (asking().length === 0) turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
+    if (asking().length === 0) leaseClock.begin(nowMs);
     const holder = nextHolder();
     for (const { key, range } of leased) leases.take(holder, key, range);
     lastWant += 1;
@@ -328,8 +321,7 @@ export function createWants(options: WantsOptions): Wants {
 
   function progress(want: Want, bytes: number, nowMs: number): void {
     want.receivedBytes += bytes;
-    turn.bytes += bytes;
-    turn.progressMs = nowMs;
+    leaseClock.progress(bytes, nowMs);
   }
 
   function receive(id: number, type: "run" | "outline", bytes: Uint8Array, nowMs: number): void {
@@ -433,7 +425,7 @@ export function createWants(options: WantsOptions): Wants {
     if (want.chunks !== null) pace(nowMs - want.askedMs);
     want.state = "served";
     wants.delete(id);
-    turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
+    leaseClock.begin(nowMs);
     settle(want, nowMs);
   }
 
@@ -461,13 +453,8 @@ export function createWants(options: WantsOptions): Wants {
     peerBackoff = want.gained ? NO_BACKOFF : longer(peerBackoff, nowMs);
   }
 
-  const deadlineMs = () =>
-    LEASE_MS +
-    Math.min(ROUND_TRIP_MAX_MS, roundTripMs() ?? 0) +
-    Math.min(turn.progressMs, turn.sinceMs + (turn.bytes + arrivingBytes) / LEASE_BYTES_PER_MS);
-
   function expire(nowMs: number): void {
-    if (asking().length > 0 && nowMs >= deadlineMs()) letGo(nowMs);
+    if (asking().length > 0 && nowMs >= leaseClock.deadlineMs()) letGo(nowMs);
   }
 
   /** What is asked now may be asked of others; a late answer still counts. */
@@ -485,14 +472,11 @@ export function createWants(options: WantsOptions): Wants {
     run: (id, bytes, nowMs) => receive(id, "run", bytes, nowMs),
     outline: (id, bytes, nowMs) => receive(id, "outline", bytes, nowMs),
     chunk,
-    arriving: (bytes, nowMs) => {
-      if (bytes > arrivingBytes) turn.progressMs = nowMs;
-      arrivingBytes = bytes;
-    },
-    isArriving: () => arrivingBytes > 0 && asking().length > 0,
+    arriving: leaseClock.arriving,
+    isArriving: () => leaseClock.isArriving() && asking().length > 0,
     served,
     expire,
-    dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),
+    dueMs: () => (asking().length === 0 ? null : Math.ceil(leaseClock.deadlineMs())),
     retryMs: () =>
       wants.size >= WANTS_KNOWN_MAX ? null : Math.max(lookedMs + RETRY_MS, peerBackoff.untilMs),
     failed: (key) => backoffs.hasFailed(key) && !mayBringChunks(key),
