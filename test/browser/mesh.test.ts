@@ -506,9 +506,9 @@ test("a browser without WebRTC is in step with a hub over WebSocket, and says wh
     await page.addInitScript(() => Reflect.deleteProperty(globalThis, "RTCPeerConnection"));
     await load(page);
     const seen = await page.evaluate(
-      async ([name, join]) => {
+      async ([name, invite]) => {
         const { app } = globalThis;
-        const mesh = await app.open({ name, storage: "memory", join });
+        const mesh = await app.open({ name, storage: "memory", join: invite });
         await mesh.db.exec("INSERT INTO animal (id) VALUES ('a')");
         const isDone = (): boolean => mesh.status().converged && mesh.status().unsent === 0;
         for (let i = 0; i < 200 && !isDone(); i++) await app.pause(100);
