@@ -62,7 +62,7 @@ function Details(props: { node: GraphNode; status: MeshStatus; graph: MeshGraph 
   const { node, status, graph } = props;
   const peer = status.peers.find(({ peerId }) => peerId === node.id);
   return (
-    <section class="graph-details" aria-live="polite" data-testid="graph-details">
+    <section class="graph-details" aria-label={`About ${node.name}`} data-testid="graph-details">
       <h3>
         <Icon name={node.kind === "hub" ? "hub" : "phone"} /> {node.name}
       </h3>

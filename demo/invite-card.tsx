@@ -13,7 +13,7 @@ import { inviteBaseUrl, isLoopback } from "./join-link.ts";
 import { pairingWanted } from "./pair-sheet.tsx";
 import { QrCode } from "./qr-code.tsx";
 import { joinByLink } from "./session.ts";
-import { rememberJoinLink, settings } from "./settings.ts";
+import { currentNotebook, rememberJoinLink } from "./settings.ts";
 import { Problem } from "./sheet.tsx";
 import { attempt, say } from "./toasts.tsx";
 
@@ -22,7 +22,7 @@ export function InviteCard(props: { mesh: Mesh }): JSX.Element {
   const invite = async (): Promise<void> => {
     const made = await props.mesh.invite({ role: "writer", baseUrl: inviteBaseUrl() });
     // The first invite founds the mesh: from now on the notebook belongs to it.
-    if (settings.value.notebooks[0].joinLink === null) rememberJoinLink(made);
+    if (currentNotebook().joinLink === null) rememberJoinLink(made);
     setLink(made);
   };
   return (

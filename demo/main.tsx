@@ -9,7 +9,7 @@ import { registerSW } from "virtual:pwa-register";
 import { App, followAddress, followShortcuts } from "./app.tsx";
 import { takeJoinLink } from "./join-link.ts";
 import { joinByLink, openSession, session } from "./session.ts";
-import { remember, settings } from "./settings.ts";
+import { followOtherTabs, remember, settings } from "./settings.ts";
 
 import { attempt, complain, say } from "./toasts.tsx";
 
@@ -26,6 +26,7 @@ function useJoinLink(): void {
   }
 }
 
+followOtherTabs();
 useJoinLink();
 // A link opened in a page that already runs changes only the fragment.
 addEventListener("hashchange", useJoinLink);

@@ -7,11 +7,12 @@
 import { decodeGenesisBody, parseInviteLink } from "rowmesh/protocol";
 import type { JSX } from "preact";
 import { openNotebook } from "./session.ts";
-import { settings, type Notebook } from "./settings.ts";
+import { currentNotebook, settings, type Notebook } from "./settings.ts";
 import { attempt } from "./toasts.tsx";
 
 export function Notebooks(): JSX.Element | null {
-  const [open, ...others] = settings.value.notebooks;
+  const open = currentNotebook();
+  const others = settings.value.notebooks.filter(({ database }) => database !== open.database);
   if (others.length === 0) return null;
   return (
     <div class="field" data-testid="notebooks">

@@ -81,8 +81,9 @@ export function TheirCode(props: {
         </button>
       ) : (
         <p class="quiet" data-testid="no-camera">
-          Browsers give the camera to https pages only, and this one came over plain http: exchange
-          the codes as text.
+          {isSecureContext
+            ? "This browser gives pages no camera: exchange the codes as text."
+            : "Browsers give the camera to https pages only, and this one came over plain http: exchange the codes as text."}
         </p>
       )}
       <ReadForm onRead={read} />

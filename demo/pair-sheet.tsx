@@ -13,7 +13,7 @@ import { Icon } from "./icons.tsx";
 import { inviteBaseUrl } from "./join-link.ts";
 import { Fingerprint, OwnCode, TheirCode } from "./pair-codes.tsx";
 import { openNewNotebook, status } from "./session.ts";
-import { remember, rememberJoinLink, settings } from "./settings.ts";
+import { currentNotebook, remember, rememberJoinLink, settings } from "./settings.ts";
 import { Problem, Sheet } from "./sheet.tsx";
 import { attempt } from "./toasts.tsx";
 
@@ -215,7 +215,7 @@ async function link(mesh: Mesh, pairing: Pairing, code: string): Promise<Pairing
   const peer = await pairing.connect(code);
   // Pairing takes a device online that was offline by choice.
   if (settings.value.offline) remember({ offline: false });
-  if (settings.value.notebooks[0].joinLink === null)
+  if (currentNotebook().joinLink === null)
     rememberJoinLink(await mesh.invite({ role: "writer", baseUrl: inviteBaseUrl() }));
   return peer;
 }

@@ -19,6 +19,7 @@ code to open it with, and opens a browser here if there is a display.
   --data DIR    where the hub keeps its log (default ./rowmesh-hub)
   --port N      the web page's port (default: the hub's own)
   --host ADDR   the address to listen on (default: all)
+  --https       serve it over https too, for devices that trust the hub (see the page /trust)
   --no-open     open no browser
   --no-build    serve what was built before
   --check       no demo: run it headless with three browsers, and say whether they converge
@@ -31,6 +32,7 @@ async function main() {
       data: { type: "string" },
       port: { type: "string" },
       host: { type: "string" },
+      https: { type: "boolean", default: false },
       "no-open": { type: "boolean", default: false },
       "no-build": { type: "boolean", default: false },
       check: { type: "boolean", default: false },
@@ -49,10 +51,11 @@ async function main() {
   return serve(values);
 }
 
-function serve({ data, port, host, "no-open": noOpen }) {
-  const options = Object.entries({ data, port, host }).flatMap(([name, value]) =>
+function serve({ data, port, host, https, "no-open": noOpen }) {
+  const given = Object.entries({ data, port, host }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, value],
   );
+  const options = https ? [...given, "--https"] : given;
   const hub = spawn(process.execPath, [hubScript, "hub", "--site", siteDirectory, ...options], {
     cwd: fileURLToPath(new URL("..", import.meta.url)),
     stdio: ["inherit", "pipe", "inherit"],

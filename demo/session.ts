@@ -8,7 +8,14 @@ import { signal, type Signal } from "@preact/signals";
 import { isMeshError, openMesh, type Mesh, type MeshStatus } from "rowmesh";
 import { describeHub } from "./join-link.ts";
 import { schema } from "./schema.ts";
-import { remember, rememberJoinLink, rememberOpen, settings, type Notebook } from "./settings.ts";
+import {
+  currentNotebook,
+  remember,
+  rememberJoinLink,
+  rememberOpen,
+  settings,
+  type Notebook,
+} from "./settings.ts";
 import { complain } from "./toasts.tsx";
 
 export type Session =
@@ -38,9 +45,9 @@ export const foreignLink: Signal<string | null> = signal(null);
  */
 export async function openSession(newcomer: "hub" | "pairing" = "hub"): Promise<void> {
   session.value = { type: "opening" };
-  const { pendingLink, notebooks } = settings.value;
+  const { pendingLink } = settings.value;
   try {
-    const known = pendingLink ?? notebooks[0].joinLink;
+    const known = pendingLink ?? currentNotebook().joinLink;
     const hub = known === null && newcomer === "hub" ? await describeHub() : null;
     begin(await openJoined(known ?? hub?.joinUrl ?? null));
   } catch (error) {
@@ -50,8 +57,8 @@ export async function openSession(newcomer: "hub" | "pairing" = "hub"): Promise<
 
 /** A link that cannot be followed keeps nobody from their notebook. */
 async function openJoined(link: string | null): Promise<Mesh> {
-  const { name, notebooks, offline, pendingLink } = settings.value;
-  const [{ database, joinLink }] = notebooks;
+  const { name, offline, pendingLink } = settings.value;
+  const { database, joinLink } = currentNotebook();
   const options = {
     name: database,
     schema,

@@ -17,7 +17,7 @@ export interface Notebook {
 export interface Settings {
   /** Your name as others see it; null before the first run is done. */
   readonly name: string | null;
-  /** The open one first. */
+  /** The one opened last first. */
   readonly notebooks: readonly [Notebook, ...Notebook[]];
   /** A join link that was opened and not followed yet. */
   readonly pendingLink: string | null;
@@ -37,6 +37,14 @@ const FIRST: Settings = {
 };
 
 export const settings: Signal<Settings> = signal(read());
+let current: string = settings.value.notebooks[0].database;
+
+/** What another tab remembers, this one knows: else the last to write would forget it. */
+export function followOtherTabs(): void {
+  addEventListener("storage", ({ key }) => {
+    if (key === KEY) settings.value = read();
+  });
+}
 
 export function remember(change: Partial<Settings>): void {
   settings.value = { ...settings.value, ...change };
@@ -48,14 +56,24 @@ export function remember(change: Partial<Settings>): void {
   }
 }
 
+/** The one that is open in this tab: others may have another one open. */
+export function currentNotebook(): Notebook {
+  const { notebooks } = settings.value;
+  return notebooks.find(({ database }) => database === current) ?? notebooks[0];
+}
+
 /** Of the open notebook. */
 export function rememberJoinLink(joinLink: string): void {
-  const [open, ...others] = settings.value.notebooks;
-  remember({ notebooks: [{ ...open, joinLink }, ...others] });
+  const { database } = currentNotebook();
+  const [first, ...others] = settings.value.notebooks;
+  const linked = (notebook: Notebook): Notebook =>
+    notebook.database === database ? { ...notebook, joinLink } : notebook;
+  remember({ notebooks: [linked(first), ...others.map(linked)] });
 }
 
 /** Puts a notebook first, new or known, so that it is the one to open. */
 export function rememberOpen(notebook: Notebook): void {
+  current = notebook.database;
   const others = settings.value.notebooks.filter(({ database }) => database !== notebook.database);
   remember({ notebooks: [notebook, ...others] });
 }

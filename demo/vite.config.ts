@@ -34,6 +34,8 @@ export default defineConfig({
         // The package's transports for Node: bundled, since they are imported, but never loaded.
         globIgnores: ["**/transports-node-*"],
         maximumFileSizeToCacheInBytes: PRECACHED_FILE_BYTES_MAX,
+        // The hub's own pages on the app's origin.
+        navigateFallbackDenylist: [/\/trust$/, /\/rowmesh[.-]/],
       },
       manifest: {
         id: "./",

@@ -56,9 +56,15 @@ export async function openHttpsSite(options: HttpsSiteOptions): Promise<HttpsSit
     const named = certificateHostsNow();
     return urlHostsNow().filter((host) => named.includes(withoutBrackets(host)));
   };
+  const leftOut = urlHostsNow().filter((host) => !hosts().includes(host));
   if (hosts().length === 0) {
     throw new CommandError(
       `--https is for addresses of local networks, and ${options.host} is none. Choose another with --host.`,
+    );
+  }
+  if (leftOut.length > 0) {
+    complain(
+      `rowmesh hub: no https for ${leftOut.join(", ")}: the authority vouches for no public address`,
     );
   }
   let port = 0;
@@ -94,29 +100,40 @@ function hostOf(requestHost: string | undefined): string | null {
   }
 }
 
-/** Gives the server another certificate when it needs one. @returns what ends this */
+/** @returns what ends this */
 function keepRenewed(
   authority: LocalAuthority,
   first: ServerCertificate,
   hostsNow: () => readonly string[],
-  server: SiteServer,
+  { replaceCertificate }: SiteServer,
 ): () => void {
-  let current = first;
+  const renew = createRenewal(authority, first, replaceCertificate);
   let saidLast = "";
-  const check = async (): Promise<void> => {
-    const hosts = hostsNow();
-    if (!isOutdated(current, hosts, Date.now())) return;
-    try {
-      current = await issueCertificate(authority, hosts, Date.now());
-      server.replaceCertificate(current);
-    } catch (error) {
+  const timer = setInterval(() => {
+    renew(hostsNow(), Date.now()).catch((error: unknown) => {
       // Once, and not each minute: the old certificate serves on.
       const says = error instanceof Error ? error.message : String(error);
       if (says !== saidLast) complain(`rowmesh hub: no new certificate for https: ${says}`);
       saidLast = says;
-    }
-  };
-  const timer = setInterval(() => void check(), CHECK_MS);
+    });
+  }, CHECK_MS);
   timer.unref();
   return () => clearInterval(timer);
+}
+
+/**
+ * What gives the server another certificate if it needs one, `hosts` and the time being what they
+ * are now. Rejects as {@link issueCertificate} does.
+ */
+export function createRenewal(
+  authority: LocalAuthority,
+  first: ServerCertificate,
+  replace: (certificate: ServerCertificate) => void,
+): (hosts: readonly string[], nowMs: number) => Promise<void> {
+  let current = first;
+  return async (hosts, nowMs) => {
+    if (!isOutdated(current, hosts, nowMs)) return;
+    current = await issueCertificate(authority, hosts, nowMs);
+    replace(current);
+  };
 }

@@ -64,6 +64,8 @@ const CLOCK_MIN_MS: number = Date.UTC(2_026, 0, 1);
 /** RFC 5280: ub-common-name. */
 const COMMON_NAME_CHARS_MAX = 64;
 
+const LOOPBACK = ["localhost", "127.0.0.1", "::1"] as const;
+
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256" } as const;
 const SIGNING_ALGORITHM = { name: "ECDSA", hash: "SHA-256" } as const;
 const NAME_CONSTRAINTS_OID = "2.5.29.30";
@@ -175,7 +177,7 @@ export function certificateHosts(
   const hosts = [
     ...addresses.map(withoutBrackets).filter(isPrivateAddress),
     ...names.filter((each) => allowed.some((domain) => isInDomain(each, domain))),
-    "localhost",
+    ...LOOPBACK,
   ];
   return [...new Set(hosts)].sort();
 }

@@ -130,6 +130,7 @@ export async function openSiteServer(options: SiteServerOptions): Promise<SiteSe
     refuseUnparsed(error, socket);
   });
 
+  const sockets = trackSockets(server);
   const port = await listen(server, options.port, options.host);
   return {
     port,
@@ -138,7 +139,7 @@ export async function openSiteServer(options: SiteServerOptions): Promise<SiteSe
       if (!("setSecureContext" in server)) throw new RangeError("serves plain http");
       server.setSecureContext(certificate);
     },
-    close: () => close(server),
+    close: () => close(server, sockets),
   };
 }
 
@@ -270,9 +271,19 @@ function listen(server: Server, port: number, host: string): Promise<number> {
   });
 }
 
-function close(server: Server): Promise<void> {
+/** Node knows a connection over TLS only from the end of its handshake on. */
+function trackSockets(server: Server): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  return sockets;
+}
+
+function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
-    server.closeAllConnections();
+    for (const socket of sockets) socket.destroy();
   });
 }

@@ -112,7 +112,8 @@ stores faster, works in several tabs and may use the camera. For that, this devi
 hub's own certificate authority, <b>${name}</b>. You do this once.</p>
 <p>Does it already? <img src="${base}${CHECK_PATH}" alt="✗ Not yet. Follow the steps, then load this page again."></p>
 <p><a href="${base}/">Open the secure page</a>. If the browser warns you, this device does not trust
-the hub yet: come back here rather than going past the warning.</p>
+the hub yet: come back here rather than going past the warning, which gives the page neither safety
+nor a start without the network. (Once past it, the line above says yes, and is wrong.)</p>
 
 <h2>1. Compare</h2>
 <p>The hub showed this SHA-256 fingerprint where it was started:</p>

@@ -398,19 +398,28 @@ function readRange(
 }
 
 function readChunks(
-  { chains, released }: ReplicaState,
+  state: ReplicaState,
   engine: Engine,
-  { site, stream, version, headerHash, indexes }: ChunkRequest,
+  { indexes, ...of }: ChunkRequest,
 ): { readonly index: number; readonly bytes: Uint8Array }[] {
-  const chain = chains.find(site, stream, version, headerHash);
-  if (chain === undefined) return [];
-  if (chain === chains.own() && version > released.head) return [];
-  const number = readPayloadNumber(engine, chain, version);
+  const number = payloadNumberOf(state, engine, of);
   if (number === null) return [];
   return indexes.flatMap((index) => {
     const bytes = readChunk(engine, number, index);
     return bytes === null ? [] : [{ index, bytes }];
   });
+}
+
+/** Of what is in the log and may be served, or is half here. */
+function payloadNumberOf(
+  { chains, released, incoming }: ReplicaState,
+  engine: Engine,
+  { site, stream, version, headerHash }: Omit<ChunkRequest, "indexes">,
+): number | null {
+  const chain = chains.find(site, stream, version, headerHash);
+  if (chain === undefined) return incoming.get(headerHash)?.number ?? null;
+  if (chain === chains.own() && version > released.head) return null;
+  return readPayloadNumber(engine, chain, version);
 }
 
 async function bindMesh(

@@ -28,6 +28,7 @@ export interface IncomingView {
   readonly update: (changed: readonly IncomingChangeset[]) => void;
   /** In the order in which they were first heard of. */
   readonly all: () => Iterable<IncomingChangeset>;
+  readonly get: (headerHash: HeaderHash) => IncomingChangeset | undefined;
   readonly count: () => number;
   /** Whether this peer may bring these. Who has brought none may bring one: the store may have a place. */
   readonly mayBring: (peer: PeerId, load: Load) => boolean;
@@ -78,6 +79,7 @@ export function createIncomingView(): IncomingView {
       }
     },
     all: () => incoming.values(),
+    get: (headerHash) => incoming.get(headerHash),
     count: () => incoming.size,
     mayBring: (peer, more) => {
       const brought = load(peer);

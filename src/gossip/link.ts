@@ -28,6 +28,8 @@ import {
   type AuthorStream,
   authorStream,
   type ChangesetRange,
+  subtractRanges,
+  type VersionRange,
 } from "../protocol/version-vector.ts";
 import type { LogReading } from "../seams.ts";
 import { createAllowance } from "./allowance.ts";
@@ -151,7 +153,16 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
         ? ranges
         : context.leases.free(key, ranges),
   };
-  const wants = createWants({ ...context, leases, peer, view });
+  const site = (): SiteId | null => (state.type === "open" ? state.hello.site : null);
+  const wants = createWants({
+    ...context,
+    leases,
+    peer,
+    view,
+    site: identity.site,
+    peerSite: site,
+    roundTripMs: () => roundTripMs,
+  });
   let state: LinkState = { type: "greeting" };
   let lastHeardMs: number | null = null;
   let roundTripMs: number | null = null;
@@ -278,8 +289,15 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
 
   function receiveWantChunks(message: WantChunksMessage, nowMs: number): void {
     const isHeld = holdsVersion(ours, authorStream(message), message.version);
-    if (!isHeld) talk.take(1, nowMs);
-    if (!serving.wantChunks(message, isHeld)) refused("ERR_LIMIT");
+    const here = isHeld ? message.chunks : chunksHere(message);
+    if (here.length === 0) talk.take(1, nowMs);
+    if (!serving.wantChunks({ ...message, chunks: here })) refused("ERR_LIMIT");
+  }
+
+  /** Of one that is half here, what is. */
+  function chunksHere({ headerHash, chunks }: WantChunksMessage): readonly VersionRange[] {
+    const half = context.incoming.get(headerHash);
+    return half === undefined ? [] : subtractRanges(chunks, half.missing);
   }
 
   /** What of this range we claim to hold: the store is never asked beyond it. */
@@ -391,7 +409,7 @@ export function createLink(peer: PeerId, context: LinkContext, upMs: number): Li
     peer,
     view,
     state: () => state,
-    site: () => (state.type === "open" ? state.hello.site : null),
+    site,
     lastHeardMs: () => lastHeardMs,
     roundTripMs: () => roundTripMs,
     awaitedMs: () => askedDigestMs ?? (isSending ? sendingMs : null),

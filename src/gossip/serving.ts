@@ -45,7 +45,7 @@ export interface Serving {
   /** @returns false when too many wants wait. */
   readonly want: (message: WantMessage) => boolean;
   /** @returns false when too many wants wait. */
-  readonly wantChunks: (message: WantChunksMessage, isHeld: boolean) => boolean;
+  readonly wantChunks: (message: WantChunksMessage) => boolean;
   /** What to read next; null when nothing is asked, or the last read is not sent yet. */
   readonly read: () => ServingRead | null;
   readonly readDone: (reading: LogReading) => void;
@@ -89,11 +89,11 @@ export function createServing(): Serving {
   return {
     want: ({ want, bytesMax, ranges }) =>
       add({ type: "versions", want, bytesLeft: bytesMax, ranges: [...ranges] }),
-    wantChunks: ({ want, site, stream, version, headerHash, chunks }, isHeld) => {
+    wantChunks: ({ want, site, stream, version, headerHash, chunks }) => {
       const wanted = chunks.flatMap(({ first, last }) =>
         Array.from({ length: last - first + 1 }, (_, i) => first + i),
       );
-      const indexes = isHeld ? wanted.slice(0, WANT_CHUNKS_MAX) : [];
+      const indexes = wanted.slice(0, WANT_CHUNKS_MAX);
       const isCut = indexes.length < wanted.length;
       return add({
         type: "chunks",

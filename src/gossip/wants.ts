@@ -14,11 +14,10 @@
  */
 
 import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
-import type { PeerId } from "../protocol/ids.ts";
+import type { PeerId, SiteId } from "../protocol/ids.ts";
 import {
   CHUNK_BYTES,
   INCOMING_PER_AUTHOR_MAX,
-  NEW_AUTHORS_CLAIMED_MAX,
   WANT_BYTES_MAX,
   WANT_CHUNKS_MAX,
   WANT_RANGES_MAX,
@@ -36,23 +35,18 @@ import {
 } from "../protocol/version-vector.ts";
 import type { IncomingChangeset, IngestItem, IngestOutcome } from "../seams.ts";
 import { payloadBytesOfOutline, rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
+import { createBackoffs, longer, NO_BACKOFF } from "./backoff.ts";
+import { firstChunks } from "./chunk-order.ts";
 import { chainOf, type IncomingView } from "./incoming.ts";
 import { createPlaceQueue } from "./place-queue.ts";
 import { type Intake, isTaken } from "./intake.ts";
+import { createLeaseClock } from "./lease-clock.ts";
 import type { LeaseKey, Leases } from "./leases.ts";
 import type { PeerView } from "./peer-view.ts";
 import type { Refusals } from "./refusals.ts";
 
 const WANTS_ASKING_MAX = 2;
 const WANTS_KNOWN_MAX = 4;
-/** A peer that sends nothing for this long lets go of what it was asked for. */
-const LEASE_MS = 5_000;
-/** Progress slower than 4 bytes a millisecond (32 kbit/s) counts as none. */
-const LEASE_BYTES_PER_MS = 4;
-const BACKOFF_MIN_MS = 500;
-const BACKOFF_MAX_MS = 60_000;
-/** Chains of one peer whose failures are remembered: as many as it may claim that we do not know. */
-const BACKOFFS_MAX = NEW_AUTHORS_CLAIMED_MAX;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
 const CHUNKS_AT_FIRST = 4;
@@ -85,16 +79,19 @@ interface Want {
 
 interface WantedChunks {
   readonly of: IncomingChangeset;
+  /** The peer claims that version. Else it may have some of its chunks, as we do. */
+  readonly isClaimed: boolean;
   left: readonly VersionRange[];
-}
-
-interface Backoff {
-  readonly failures: number;
-  readonly untilMs: number;
 }
 
 export interface WantsOptions {
   readonly peer: PeerId;
+  /** Ours. */
+  readonly site: SiteId;
+  /** The peer's, once it has said so. */
+  readonly peerSite: () => SiteId | null;
+  /** As last measured: a want waits behind what we send. */
+  readonly roundTripMs: () => number | null;
   readonly view: PeerView;
   readonly leases: Leases;
   readonly intake: Intake;
@@ -129,35 +126,35 @@ export interface Wants {
 }
 
 export function createWants(options: WantsOptions): Wants {
-  const { peer, view, leases, intake, incoming, nextHolder, refusals } = options;
+  const {
+    peer,
+    site,
+    peerSite,
+    roundTripMs,
+    view,
+    leases,
+    intake,
+    incoming,
+    nextHolder,
+    refusals,
+  } = options;
   const refused = (code: MeshErrorCode) => refusals.refuse(peer, code);
   const wants = new Map<number, Want>();
-  const backoffByKey = new Map<LeaseKey, Backoff>();
+  const backoffs = createBackoffs();
+  /** Of chunks that the peer does not claim. */
+  const sharedBackoffs = createBackoffs();
   /** Chains of which the last outline had to wait for those before it. */
   const crowded = new Set<AuthorStream>();
   const placeQueue = createPlaceQueue({ peer, view, incoming });
-  let peerBackoff: Backoff = { failures: 0, untilMs: 0 };
+  let peerBackoff = NO_BACKOFF;
   let lastWant = 0;
   let lookedMs = 0;
   let chunksAtOnce = CHUNKS_AT_FIRST;
-  /** Since when, and with how many bytes, the oldest want is being answered. */
-  let turn = { sinceMs: 0, progressMs: 0, bytes: 0 };
-  /** Of a frame that is not whole. */
-  let arrivingBytes = 0;
+  /** Of the oldest want. */
+  const leaseClock = createLeaseClock(roundTripMs);
 
   const asking = () =>
     wants.size === 0 ? [] : [...wants.values()].filter(({ state }) => state === "asking");
-
-  const backedOff = (key: LeaseKey, nowMs: number) => (backoffByKey.get(key)?.untilMs ?? 0) > nowMs;
-
-  function backOff(key: LeaseKey, nowMs: number): void {
-    const backoff = longer(backoffByKey.get(key), nowMs);
-    backoffByKey.delete(key);
-    backoffByKey.set(key, backoff);
-    const [oldest] = backoffByKey.keys();
-    // A peer may claim other authors each time.
-    if (backoffByKey.size > BACKOFFS_MAX && oldest !== undefined) backoffByKey.delete(oldest);
-  }
 
   function next(
     filter: (key: AuthorStream) => boolean,
@@ -178,10 +175,11 @@ export function createWants(options: WantsOptions): Wants {
     if (isAsked || intake.bytes() >= WANT_CHUNKS_MAX * CHUNK_BYTES) return null;
     const chunks = freeChunks(filter, nowMs);
     if (chunks === null) return null;
-    const { site, stream, version, headerHash } = chunks.of;
+    const { stream, version, headerHash } = chunks.of;
     const leased = chunks.left.map((range) => ({ key: headerHash, range }));
     const want = ask({ ranges: [], chunks }, leased, nowMs);
-    return { type: "wantChunks", want, site, stream, version, headerHash, chunks: chunks.left };
+    const of = { site: chunks.of.site, stream, version, headerHash };
+    return { type: "wantChunks", want, ...of, chunks: chunks.left };
   }
 
   function ask(
@@ -189,7 +187,7 @@ export function createWants(options: WantsOptions): Wants {
     leased: readonly { readonly key: LeaseKey; readonly range: VersionRange }[],
     nowMs: number,
   ): number {
-    if (asking().length === 0) turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
+    if (asking().length === 0) leaseClock.begin(nowMs);
     const holder = nextHolder();
     for (const { key, range } of leased) leases.take(holder, key, range);
     lastWant += 1;
@@ -214,7 +212,7 @@ export function createWants(options: WantsOptions): Wants {
     for (const key of view.lacking()) {
       if (scanned++ >= SCAN_MAX || ranges.length >= WANT_RANGES_MAX) break;
       skipped.push(key);
-      if (backedOff(key, nowMs) || !filter(key)) continue;
+      if (backoffs.isOff(key, nowMs) || !filter(key)) continue;
       if (placeQueue.has(key) && !awake.has(key)) continue;
       const missing = withoutIncoming(key, view.missing(key));
       const free = leases.free(key, missing);
@@ -258,7 +256,7 @@ export function createWants(options: WantsOptions): Wants {
     const versions: number[] = [];
     for (const changeset of incoming.all()) {
       const { headerHash, version } = changeset;
-      if (chainOf(changeset) !== main || backoffByKey.has(headerHash)) continue;
+      if (chainOf(changeset) !== main || backoffs.hasFailed(headerHash)) continue;
       if (view.claims(main, version)) versions.push(version);
     }
     return versions;
@@ -268,12 +266,23 @@ export function createWants(options: WantsOptions): Wants {
     for (const changeset of incoming.all()) {
       const { headerHash, version, missing } = changeset;
       const chain = chainOf(changeset);
-      if (!filter(chain) || backedOff(headerHash, nowMs) || !view.claims(chain, version)) continue;
-      const left = firstOf(leases.free(headerHash, missing), chunksAtOnce);
-      if (left.length > 0) return { of: changeset, left };
+      const isClaimed = view.claims(chain, version);
+      const isOff = backoffsOf({ isClaimed }).isOff(headerHash, nowMs);
+      if (isOff || !filter(chain)) continue;
+      const order = isClaimed ? site : fetchingSite();
+      if (order === null) continue;
+      const free = leases.free(headerHash, missing);
+      const left = firstChunks(order, headerHash, free, chunksAtOnce);
+      if (left.length > 0) return { of: changeset, isClaimed, left };
     }
     return null;
   }
+
+  const backoffsOf = ({ isClaimed }: Pick<WantedChunks, "isClaimed">) =>
+    isClaimed ? backoffs : sharedBackoffs;
+
+  /** Of a peer that is likely to fetch what it lacks, as we do. */
+  const fetchingSite = (): SiteId | null => (view.known() ? peerSite() : null);
 
   /** Slow is not failed: what is half here of that author, the peer claims to hold. */
   function mayBringChunks(key: AuthorStream): boolean {
@@ -312,8 +321,7 @@ export function createWants(options: WantsOptions): Wants {
 
   function progress(want: Want, bytes: number, nowMs: number): void {
     want.receivedBytes += bytes;
-    turn.bytes += bytes;
-    turn.progressMs = nowMs;
+    leaseClock.progress(bytes, nowMs);
   }
 
   function receive(id: number, type: "run" | "outline", bytes: Uint8Array, nowMs: number): void {
@@ -337,8 +345,8 @@ export function createWants(options: WantsOptions): Wants {
         leases.settle(holder, doneMs);
         view.gained(range);
         if (type === "run") crowded.delete(key);
-        if (isNews || (type === "run" && !view.isForked(key))) backoffByKey.delete(key);
-        else backOff(key, doneMs);
+        if (isNews || (type === "run" && !view.isForked(key))) backoffs.forgive(key);
+        else backoffs.fail(key, doneMs);
       } else if (outcomes[0]?.code === "ERR_UNKNOWN_PREDECESSOR" && mayFollow(key, range)) {
         leases.release(holder);
         want.gained = true;
@@ -347,10 +355,10 @@ export function createWants(options: WantsOptions): Wants {
         // Once for all of one answer; not at all while those before it are on their way.
         crowded.add(key);
         const isNext = fetching(key).length >= INCOMING_PER_AUTHOR_MAX;
-        if (!isNext && !backedOff(key, doneMs)) backOff(key, doneMs);
+        if (!isNext && !backoffs.isOff(key, doneMs)) backoffs.fail(key, doneMs);
       } else {
         leases.release(holder);
-        backOff(key, doneMs);
+        backoffs.fail(key, doneMs);
       }
     });
   }
@@ -378,10 +386,10 @@ export function createWants(options: WantsOptions): Wants {
     submit(want, item, headerHash, range, (holder, outcomes, doneMs) => {
       if (outcomes.length > 0 && outcomes.every(isTaken)) {
         leases.settle(holder, doneMs);
-        backoffByKey.delete(headerHash);
+        backoffsOf(wanted).forgive(headerHash);
       } else {
         leases.release(holder);
-        backOff(headerHash, doneMs);
+        backoffsOf(wanted).fail(headerHash, doneMs);
       }
     });
   }
@@ -412,11 +420,12 @@ export function createWants(options: WantsOptions): Wants {
     if (want === undefined || want.state === "served") return refused("ERR_UNASKED");
     leases.release(want.holder);
     const nothing = want.receivedBytes === 0;
-    if (complete || nothing) silence(want, nowMs);
+    if (want.chunks?.isClaimed === false) shared(want, want.chunks, nowMs);
+    else if (complete || nothing) silence(want, nowMs);
     if (want.chunks !== null) pace(nowMs - want.askedMs);
     want.state = "served";
     wants.delete(id);
-    turn = { sinceMs: nowMs, progressMs: nowMs, bytes: 0 };
+    leaseClock.begin(nowMs);
     settle(want, nowMs);
   }
 
@@ -425,24 +434,27 @@ export function createWants(options: WantsOptions): Wants {
     else if (2 * tookMs < CHUNKS_MS) chunksAtOnce = Math.min(WANT_CHUNKS_MAX, 2 * chunksAtOnce);
   }
 
+  /** A neighbour that fetches as we do gave what it has; it may have more a little later. */
+  function shared(want: Want, { of, left }: WantedChunks, nowMs: number): void {
+    if (left.length > 0) sharedBackoffs.fail(of.headerHash, nowMs);
+    want.gained = true;
+  }
+
   function silence({ silent, chunks }: Want, nowMs: number): void {
-    for (const key of silent) backOff(key, nowMs);
+    const failing = chunks === null ? backoffs : backoffsOf(chunks);
+    for (const key of silent) failing.fail(key, nowMs);
     // Its versions are looked at again: the peer may have others.
-    if (chunks !== null && silent.size > 0) backOff(chainOf(chunks.of), nowMs);
+    if (chunks?.isClaimed === true && silent.size > 0) backoffs.fail(chainOf(chunks.of), nowMs);
   }
 
   /** Judges the peer by a want that is answered and ingested. */
   function settle(want: Want, nowMs: number): void {
     if (want.state !== "served" || want.ingesting > 0) return;
-    peerBackoff = want.gained ? { failures: 0, untilMs: 0 } : longer(peerBackoff, nowMs);
+    peerBackoff = want.gained ? NO_BACKOFF : longer(peerBackoff, nowMs);
   }
 
-  const deadlineMs = () =>
-    LEASE_MS +
-    Math.min(turn.progressMs, turn.sinceMs + (turn.bytes + arrivingBytes) / LEASE_BYTES_PER_MS);
-
   function expire(nowMs: number): void {
-    if (asking().length > 0 && nowMs >= deadlineMs()) letGo(nowMs);
+    if (asking().length > 0 && nowMs >= leaseClock.deadlineMs()) letGo(nowMs);
   }
 
   /** What is asked now may be asked of others; a late answer still counts. */
@@ -460,38 +472,17 @@ export function createWants(options: WantsOptions): Wants {
     run: (id, bytes, nowMs) => receive(id, "run", bytes, nowMs),
     outline: (id, bytes, nowMs) => receive(id, "outline", bytes, nowMs),
     chunk,
-    arriving: (bytes, nowMs) => {
-      if (bytes > arrivingBytes) turn.progressMs = nowMs;
-      arrivingBytes = bytes;
-    },
-    isArriving: () => arrivingBytes > 0 && asking().length > 0,
+    arriving: leaseClock.arriving,
+    isArriving: () => leaseClock.isArriving() && asking().length > 0,
     served,
     expire,
-    dueMs: () => (asking().length === 0 ? null : Math.ceil(deadlineMs())),
+    dueMs: () => (asking().length === 0 ? null : Math.ceil(leaseClock.deadlineMs())),
     retryMs: () =>
       wants.size >= WANTS_KNOWN_MAX ? null : Math.max(lookedMs + RETRY_MS, peerBackoff.untilMs),
-    failed: (key) => backoffByKey.has(key) && !mayBringChunks(key),
+    failed: (key) => backoffs.hasFailed(key) && !mayBringChunks(key),
     close: () => {
       for (const want of wants.values()) leases.release(want.holder);
       wants.clear();
     },
   };
-}
-
-/** The first `count` indexes of the ranges. */
-function firstOf(ranges: readonly VersionRange[], count: number): readonly VersionRange[] {
-  const taken: VersionRange[] = [];
-  let room = count;
-  for (const { first, last } of ranges.slice(0, WANT_RANGES_MAX)) {
-    if (room === 0) break;
-    taken.push({ first, last: Math.min(last, first + room - 1) });
-    room -= Math.min(room, last - first + 1);
-  }
-  return taken;
-}
-
-function longer(before: Backoff | undefined, nowMs: number): Backoff {
-  const failures = (before?.failures ?? 0) + 1;
-  const delayMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(failures - 1, 10));
-  return { failures, untilMs: nowMs + delayMs };
 }

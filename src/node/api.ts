@@ -209,7 +209,10 @@ export interface StorageStatus {
   readonly durable: boolean;
   /** `navigator.storage.persisted()`; null where there is no such thing, or it is not known yet. */
   readonly persisted: boolean | null;
-  /** Of all that this page's origin stores, as the browser estimates it; null as above. */
+  /**
+   * Of all that this page's origin stores, as the browser estimates it; in Node of the directory, and
+   * of that with what is free on its disk. Read at most once a minute; null while nobody says.
+   */
   readonly usageBytes: number | null;
   readonly quotaBytes: number | null;
   /** When the data may be deleted by somebody else than the app, in one plain sentence. */

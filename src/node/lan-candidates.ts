@@ -25,6 +25,7 @@ export interface CandidateSource {
     listener: (event: { readonly candidate: RTCIceCandidate | null }) => void,
   ) => void;
   readonly dispatchEvent: (event: Event) => boolean;
+  onicecandidate: ((this: RTCPeerConnection, event: RTCPeerConnectionIceEvent) => unknown) | null;
   setLocalDescription: (description?: RTCLocalSessionDescriptionInit) => Promise<void>;
 }
 
@@ -127,8 +128,26 @@ function add(
 ): void {
   for (const each of withAddresses(candidate.candidate, addresses)) {
     const added = new RTCIceCandidate({ ...candidate.toJSON(), candidate: each });
-    source.dispatchEvent(new RTCPeerConnectionIceEvent("icecandidate", { candidate: added }));
+    announce(source, new RTCPeerConnectionIceEvent("icecandidate", { candidate: added }));
   }
+}
+
+/** Firefox calls a connection's `on…` handlers for its own events only; others, for any. */
+function announce(source: CandidateSource, event: RTCPeerConnectionIceEvent): void {
+  const handler = source.onicecandidate;
+  if (handler === null) {
+    source.dispatchEvent(event);
+    return;
+  }
+  const call = handler.bind(source as RTCPeerConnection);
+  let wasCalled = false;
+  source.onicecandidate = (given) => {
+    wasCalled = true;
+    call(given);
+  };
+  source.dispatchEvent(event);
+  source.onicecandidate = handler;
+  if (!wasCalled) call(event);
 }
 
 /** RFC 8839 §5.1: the fifth field is the address. None of a candidate that names no `.local` host. */

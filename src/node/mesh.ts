@@ -106,7 +106,7 @@ async function createMesh(parts: MeshParts, options: OpenMeshOptions): Promise<M
   async function joinInvite(invite: Invite): Promise<void> {
     const before = replica.binding();
     await bind(parts, invite);
-    report.joined();
+    if (before === null) report.joined();
     // A further tab opens with the link that the first one came with: nothing is to be dialled anew.
     const isNews = before === null || !equalBytes(before.invite, replica.binding()?.invite ?? NONE);
     if (wanted === "online") await (isNews ? link.again() : link.up());

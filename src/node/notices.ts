@@ -7,8 +7,9 @@
 
 import type { AuthorStatus, MeshStatus } from "./api.ts";
 
-/** Share of the storage's quota above which it is nearly full. */
+/** Share of the storage's quota above which it is nearly full, and how little may be left. */
 const NEARLY_FULL = 0.9;
+const LEFT_BYTES_MIN = 50e6;
 /** Sentences about newer schemas: those that most authors vouch for. */
 const NEWER_SCHEMAS_SHOWN = 3;
 /** Sentences about large changes. */
@@ -75,13 +76,18 @@ function storageNotices(status: Omit<MeshStatus, "notices">): string[] {
       `${unsent === 1 ? "1 of your changes is" : `${unsent} of your changes are`} known to no other device. ${storage.eviction} Link this device with another one, or export a bundle.`,
     );
   }
-  const { usageBytes, quotaBytes } = storage;
-  if (usageBytes !== null && quotaBytes !== null && usageBytes > NEARLY_FULL * quotaBytes) {
+  if (isNearlyFull(storage)) {
+    const { usageBytes, quotaBytes } = storage;
     sentences.push(
-      `Storage is nearly full: ${megabytes(usageBytes)} of ${megabytes(quotaBytes)} MB are in use. Free some space on this device.`,
+      `Storage is nearly full: ${megabytes(usageBytes ?? 0)} of ${megabytes(quotaBytes ?? 0)} MB are in use. Free some space on this device.`,
     );
   }
   return sentences;
+}
+
+function isNearlyFull({ usageBytes, quotaBytes }: MeshStatus["storage"]): boolean {
+  if (usageBytes === null || quotaBytes === null) return false;
+  return usageBytes > NEARLY_FULL * quotaBytes || quotaBytes - usageBytes < LEFT_BYTES_MIN;
 }
 
 function linkNotices(status: Omit<MeshStatus, "notices">): string[] {

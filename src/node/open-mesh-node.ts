@@ -10,10 +10,11 @@ import type { Storage } from "../db/storage.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
 import { MeshError } from "../protocol/errors.ts";
 import type { Mesh, OpenMeshOptions, StorageChoice } from "./api.ts";
+import { directoryRoom } from "./directory-room.ts";
 import { chooseEd25519InNode } from "./ed25519-node.ts";
 import { checkOptions, openMeshOver } from "./mesh.ts";
 import type { HubSettings } from "./mesh-link.ts";
-import { NODE_PLATFORM } from "./platform.ts";
+import { NODE_PLATFORM, type Platform } from "./platform.ts";
 import { openReplica, type Replica } from "./replica.ts";
 import { systemClock, systemRandom } from "./system-seams.ts";
 
@@ -33,7 +34,7 @@ async function openPeer(options: OpenMeshOptions, hub: HubSettings | null): Prom
   const ed25519 = await chooseEd25519InNode();
   const replica = await openReplicaInNode(options, ed25519);
   const parts = { replica, ed25519, clock: systemClock, random: systemRandom, hub };
-  const platform = { platform: NODE_PLATFORM, openPairingChannel: null };
+  const platform = { platform: platformOf(options), openPairingChannel: null };
   return openMeshOver({ ...parts, ...platform, tabRole: () => "alone" }, options);
 }
 
@@ -54,9 +55,18 @@ async function openReplicaInNode(
 
 async function openStorage(name: string, choice: StorageChoice): Promise<Storage> {
   if (choice === "memory") return createMemoryStorage();
-  if (typeof choice === "object") return openDirectoryStorage(`${choice.directory}/${name}`);
+  if (typeof choice === "object") return openDirectoryStorage(directoryOf(name, choice));
   throw new MeshError(
     "ERR_OPTION_INVALID",
     `storage "${choice}" does not exist in Node: pass { directory } or "memory"`,
   );
+}
+
+const directoryOf = (name: string, { directory }: { readonly directory: string }): string =>
+  `${directory}/${name}`;
+
+function platformOf({ name, storage }: OpenMeshOptions): Platform {
+  if (typeof storage !== "object") return NODE_PLATFORM;
+  const directory = directoryOf(name, storage);
+  return { ...NODE_PLATFORM, room: () => directoryRoom(directory) };
 }

@@ -32,12 +32,13 @@ export interface PersistenceOptions {
   readonly changed: () => void;
 }
 
+const NOBODY: Pick<Platform, "keeper" | "room"> = { keeper: null, room: null };
 /** An estimate costs a look at the disk. */
 const READ_MS = 60_000;
 
 export function createPersistence(options: PersistenceOptions): Persistence {
   const { platform, kind, clock, changed } = options;
-  const manager = kind === "opfs" || kind === "indexeddb" ? platform.storage : null;
+  const { keeper, room } = kind === "memory" ? NOBODY : platform;
   let persisted: boolean | null = null;
   let usageBytes: number | null = null;
   let quotaBytes: number | null = null;
@@ -47,14 +48,16 @@ export function createPersistence(options: PersistenceOptions): Persistence {
   let readings = 0;
   let readMs = Number.NEGATIVE_INFINITY;
 
-  async function readNow(from: NonNullable<typeof manager>): Promise<void> {
+  async function readNow(): Promise<void> {
     readMs = clock.nowMs();
     const reading = (readings += 1);
     try {
-      const [isPersisted, { usage = null, quota = null }] = await Promise.all([
-        from.persisted(),
-        from.estimate(),
+      const [isPersisted, estimate] = await Promise.all([
+        keeper?.persisted() ?? null,
+        room?.() ?? null,
       ]);
+      const usage = estimate?.usage ?? null;
+      const quota = estimate?.quota ?? null;
       // A reading from before the browser was asked may end after the one from then on.
       if (reading !== readings) return;
       if (isPersisted === persisted && usage === usageBytes && quota === quotaBytes) return;
@@ -67,14 +70,14 @@ export function createPersistence(options: PersistenceOptions): Persistence {
     }
   }
 
-  async function ask(from: NonNullable<typeof manager>): Promise<boolean> {
+  async function ask(from: NonNullable<typeof keeper>): Promise<boolean> {
     try {
       // It may have been granted before: then nobody is bothered.
       return (await from.persisted()) || (await from.persist());
     } catch {
       return false;
     } finally {
-      await readNow(from);
+      await readNow();
     }
   }
 
@@ -86,15 +89,16 @@ export function createPersistence(options: PersistenceOptions): Persistence {
       eviction: evictionOf(kind, persisted, platform),
     }),
     read: () => {
-      if (manager !== null && clock.nowMs() - readMs >= READ_MS) void readNow(manager);
+      const isSaid = keeper !== null || room !== null;
+      if (isSaid && clock.nowMs() - readMs >= READ_MS) void readNow();
     },
     wrote: () => {
-      if (manager !== null) granted ??= ask(manager);
+      if (keeper !== null) granted ??= ask(keeper);
     },
     joined: () => {
-      if (manager === null || granted === null || hasJoined) return;
+      if (keeper === null || granted === null || hasJoined) return;
       hasJoined = true;
-      void granted.then((isGranted) => isGranted || ask(manager));
+      void granted.then((isGranted) => isGranted || ask(keeper));
     },
   };
 }

@@ -8,8 +8,10 @@
 import type { PlatformFeature, PlatformStatus } from "./api.ts";
 
 export interface Platform extends PlatformStatus {
-  /** Null where the page may not ask: Node, plain http. */
-  readonly storage: Pick<StorageManager, "persist" | "persisted" | "estimate"> | null;
+  /** Who is asked to keep what is stored; null where nobody can be: Node, plain http. */
+  readonly keeper: Pick<StorageManager, "persist" | "persisted"> | null;
+  /** How much is stored, and how much could be; null where nobody says. */
+  readonly room: (() => Promise<StorageEstimate>) | null;
   /** Safari, and everything on iOS: it deletes what it stores by rules of its own. */
   readonly isWebKit: boolean;
   /** Started from the home screen or as an app. */
@@ -19,7 +21,8 @@ export interface Platform extends PlatformStatus {
 export const NODE_PLATFORM: Platform = {
   secureContext: null,
   lacks: [],
-  storage: null,
+  keeper: null,
+  room: null,
   isWebKit: false,
   isInstalled: false,
 };
@@ -33,7 +36,9 @@ export interface WindowScope {
   readonly navigator: {
     readonly vendor?: string;
     readonly standalone?: boolean;
-    readonly storage?: Platform["storage"] & { readonly getDirectory?: unknown };
+    readonly storage?: Pick<StorageManager, "persist" | "persisted" | "estimate"> & {
+      readonly getDirectory?: unknown;
+    };
     readonly serviceWorker?: unknown;
     readonly locks?: unknown;
     readonly mediaDevices?: { readonly getUserMedia?: unknown };
@@ -46,9 +51,10 @@ export function browserPlatform(
   opfs: "refused" | "untried" | "open" = "untried",
 ): Platform {
   const { navigator, isSecureContext } = scope;
+  const { storage } = navigator;
   const has: Readonly<Record<PlatformFeature, boolean>> = {
     webrtc: scope.RTCPeerConnection !== undefined,
-    opfs: navigator.storage?.getDirectory !== undefined && opfs !== "refused",
+    opfs: storage?.getDirectory !== undefined && opfs !== "refused",
     "service-worker": navigator.serviceWorker !== undefined,
     "web-locks": navigator.locks !== undefined,
     webcrypto: scope.crypto?.subtle !== undefined,
@@ -62,7 +68,8 @@ export function browserPlatform(
       effect: EFFECTS[feature],
       remedy: isSecureContext || feature === "webrtc" ? UPDATE[feature] : HTTPS,
     })),
-    storage: navigator.storage?.persisted === undefined ? null : navigator.storage,
+    keeper: storage?.persisted === undefined ? null : storage,
+    room: storage?.estimate === undefined ? null : () => storage.estimate(),
     isWebKit: navigator.vendor?.startsWith("Apple") === true,
     isInstalled:
       navigator.standalone === true ||

@@ -1,5 +1,5 @@
 /** The demo in real Chromium, served by something that is no hub: its devices pair by codes alone. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
@@ -172,7 +172,22 @@ async function byKeyboard(page: Page): Promise<void> {
   expect(seen.size).toBe(3);
 }
 
-test("a second tab works through the first, and keeps what is typed when that one is closed", async () => {
+/** It has written and not committed when `goOn` appears, and goes on when that is called. */
+const holdNextTransaction = (page: Page): Promise<void> =>
+  page.evaluate(`{
+    const { db } = rowmesh.mesh;
+    const { transaction } = db;
+    db.transaction = (run, options) => {
+      db.transaction = transaction;
+      return transaction(async (tx) => {
+        const outcome = await run(tx);
+        await new Promise((resolve) => { globalThis.goOn = resolve; });
+        return outcome;
+      }, options);
+    };
+  }`);
+
+test("a second tab works through the first; what that one cuts off by closing is tried again as typed", async () => {
   const first = await openDevice("Eva");
   const second = await first.context().newPage();
   await second.goto(site.url);
@@ -184,8 +199,15 @@ test("a second tab works through the first, and keeps what is typed when that on
   await second.getByTestId("add-sighting").click();
   await second.getByTestId("field-animal").fill("Pine marten");
   await second.getByTestId("field-place").fill("Ridge path");
-  await first.close();
+  await holdNextTransaction(second);
   await second.getByTestId("save").click();
+  await second.waitForFunction(() => "goOn" in globalThis);
+  await first.close();
+  // Before that the first one's worker may still be there to commit it.
+  await expect.poll(() => second.evaluate("rowmesh.mesh.status().tab.role"), POLL).toBe("leader");
+  await second.evaluate("goOn()");
+  expect(await textOf(second, "problem")).toContain("ERR_TAB_LOST");
+  await second.getByTestId("try-again").click();
   await second.getByTestId("sighting-sheet").waitFor({ state: "detached" });
   await expect.poll(() => second.getByTestId("sighting-row").count(), POLL).toBe(1);
   expect(await second.getByTestId("sighting-row").innerText()).toMatch(
@@ -194,6 +216,54 @@ test("a second tab works through the first, and keeps what is typed when that on
 
   await second.getByTestId("tab-mesh").click();
   await expect.poll(() => second.getByTestId("tab-follower").count(), POLL).toBe(0);
+});
+
+test("devices of two meshes do not mix: one opens a new notebook, and they pair in that", async () => {
+  const fay = await openDevice("Fay");
+  const gus = await openDevice("Gus");
+  for (const page of [fay, gus]) {
+    await page.getByTestId("tab-mesh").click();
+    await page.getByTestId("invite").click();
+    await page.getByTestId("invite-link").waitFor();
+    await page.getByTestId("pair").click();
+  }
+  await readText(gus, await codeOf(fay));
+  await trust(gus, fay);
+  await gus.getByTestId("pair-new-notebook").click();
+
+  await gus.getByTestId("pair-exchange").waitFor();
+  const [ofFay, ofGus] = await Promise.all([codeOf(fay), codeOf(gus)]);
+  await readText(fay, ofGus);
+  await readText(gus, ofFay);
+  await trust(fay, gus);
+  await trust(gus, fay);
+  await linked(fay, gus);
+  await gus.getByTestId("tab-mesh").click();
+  expect(await gus.getByTestId("open-notebook").count()).toBe(1);
+  const hashes = async (): Promise<number> =>
+    new Set(await Promise.all([fay, gus].map((page) => page.evaluate("rowmesh.mesh.stateHash()"))))
+      .size;
+  await expect.poll(hashes, POLL).toBe(1);
+});
+
+test("the picture and the decoder are no part of what a first visit loads", () => {
+  const loaded = new Set<string>();
+  const load = (name: string): void => {
+    if (loaded.has(name)) return;
+    loaded.add(name);
+    const text = readFileSync(join(FOLDER, "assets", name), "utf8");
+    for (const [, next = ""] of text.matchAll(/(?:from|import)\s*["']\.\/([\w.-]+\.js)["']/g))
+      load(next);
+  };
+  const page = readFileSync(join(FOLDER, "index.html"), "utf8");
+  for (const [, name = ""] of page.matchAll(/assets\/([\w.-]+\.js)/g)) load(name);
+  const bytes = [...loaded].reduce(
+    (sum, name) => sum + statSync(join(FOLDER, "assets", name)).size,
+    0,
+  );
+  expect([...loaded].filter((name) => /graph-drawing|decode/.test(name))).toEqual([]);
+  expect(loaded.size).toBeGreaterThan(0);
+  expect(bytes).toBeLessThan(850_000);
 });
 
 test("a page over plain http says what it lacks, and pairs by text alone", async () => {

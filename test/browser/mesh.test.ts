@@ -457,17 +457,29 @@ test("without gossip: drafts written before joining reach the other browser, and
       );
     }
     for (const page of [a, b]) {
-      const rows = await page.evaluate(async () => {
+      const rows = await page.evaluate(async (hubId) => {
         const mesh = globalThis.app.opened();
+        const other = () => mesh.status().peers.find((peer) => peer.link === "webrtc");
         const isDone = (): boolean =>
-          mesh.status().converged && mesh.status().peers.some((peer) => peer.link === "webrtc");
+          mesh.status().converged && other()?.linkedTo.includes(hubId) === true;
         for (let i = 0; i < 400 && !isDone(); i++) await globalThis.app.pause(100);
+        const { quality, lacks, linkedTo, queue } = other() ?? {};
         return {
           rows: await mesh.db.query("SELECT id FROM animal ORDER BY id"),
-          linked: isDone(),
+          other: { quality, lacks, linkedTo, queue },
+          unsent: mesh.status().unsent,
         };
+      }, hub.peerId);
+      expect(rows).toEqual({
+        rows: [{ id: "of a" }, { id: "of b" }],
+        other: {
+          quality: "good",
+          lacks: [],
+          linkedTo: [hub.peerId],
+          queue: { unsentBytes: expect.any(Number), unhandledBytes: expect.any(Number) },
+        },
+        unsent: 0,
       });
-      expect(rows).toEqual({ rows: [{ id: "of a" }, { id: "of b" }], linked: true });
     }
     // Over the link between the browsers alone.
     await hub.close();
@@ -494,9 +506,9 @@ test("a browser without WebRTC is in step with a hub over WebSocket, and says wh
     await page.addInitScript(() => Reflect.deleteProperty(globalThis, "RTCPeerConnection"));
     await load(page);
     const seen = await page.evaluate(
-      async ([name, join]) => {
+      async ([name, invite]) => {
         const { app } = globalThis;
-        const mesh = await app.open({ name, storage: "memory", join });
+        const mesh = await app.open({ name, storage: "memory", join: invite });
         await mesh.db.exec("INSERT INTO animal (id) VALUES ('a')");
         const isDone = (): boolean => mesh.status().converged && mesh.status().unsent === 0;
         for (let i = 0; i < 200 && !isDone(); i++) await app.pause(100);

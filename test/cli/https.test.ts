@@ -2,12 +2,15 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { request } from "node:https";
+import { connect as connectPlain } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadOrCreateAuthority } from "../../src/cli/authority-file.ts";
+import { createRenewal } from "../../src/cli/https-site.ts";
 import { parseHubOptions } from "../../src/cli/hub-options.ts";
 import {
   certificateHosts,
@@ -102,14 +105,15 @@ test("nothing is made while the clock is wrong", async () => {
 });
 
 test("it vouches for what the LAN calls the hub, and for no name of the web", async () => {
-  const addresses = ["192.168.1.5", "[fd00::5]", "8.8.8.8", "[2001:db8::1]", HOST];
-  const own = ["127.0.0.1", "192.168.1.5", "fd00::5"];
-  const named = ["localhost", "pi.home.arpa", "pi.internal", "pi.lan", "pi.local"];
+  const addresses = ["192.168.1.5", "[fd00::5]", "8.8.8.8", "[2001:db8::1]"];
+  const loopback = ["127.0.0.1", "::1", "localhost"];
+  const own = ["127.0.0.1", "192.168.1.5", "::1", "fd00::5", "localhost"];
+  const named = ["pi.home.arpa", "pi.internal", "pi.lan", "pi.local"];
   expect(certificateHosts(authority, addresses, "Pi")).toEqual([...own, ...named]);
-  expect(certificateHosts(authority, [], "mac.local")).toEqual(["localhost", "mac.local"]);
+  expect(certificateHosts(authority, [], "mac.local")).toEqual([...loopback, "mac.local"]);
   expect(certificateHosts(authority, [], "hub.example.org")).toContain("hub.example.org");
-  expect(certificateHosts(authority, [], "another.example.org")).toEqual(["localhost"]);
-  expect(certificateHosts(authority, [], "no_name")).toEqual(["localhost"]);
+  expect(certificateHosts(authority, [], "another.example.org")).toEqual(loopback);
+  expect(certificateHosts(authority, [], "no_name")).toEqual(loopback);
   // `.dev` is a domain of the web: a machine of that name may not sign for all of it.
   const { hostname } = await createAuthority("hub", "dev", nowMs);
   expect(hostname).toBe(null);
@@ -226,20 +230,29 @@ describe("a server", () => {
     );
   });
 
-  test("has another certificate from one connection to the next", async () => {
-    const serialNumber = (): Promise<string> =>
+  test("has another certificate, for the next connection, once the machine has another address", async () => {
+    const named = (): Promise<string | undefined> =>
       new Promise((resolve, reject) => {
         const socket = connect({ host: HOST, port: server.port, ca: authority.root }, () => {
-          resolve(socket.getPeerCertificate().serialNumber);
+          resolve(socket.getPeerCertificate().subjectaltname);
           socket.destroy();
         });
         socket.on("error", reject);
       });
-    server.replaceCertificate(await issue(HOST));
-    const first = await serialNumber();
-    expect(await serialNumber()).toBe(first);
-    server.replaceCertificate(await issue(HOST, "10.0.0.1"));
-    expect(await serialNumber()).not.toBe(first);
+    const first = await issue(HOST);
+    server.replaceCertificate(first);
+    let replaced = 0;
+    const renew = createRenewal(authority, first, (certificate) => {
+      replaced++;
+      server.replaceCertificate(certificate);
+    });
+    await renew([HOST], nowMs);
+    expect([replaced, await named()]).toEqual([0, `IP Address:${HOST}`]);
+    await renew(["10.0.0.1", HOST], nowMs);
+    await renew(["10.0.0.1", HOST], nowMs);
+    expect([replaced, await named()]).toEqual([1, `IP Address:10.0.0.1, IP Address:${HOST}`]);
+    await expect(renew([HOST], 0)).rejects.toThrow(/clock says 1970/);
+    expect([replaced, await named()]).toEqual([1, `IP Address:10.0.0.1, IP Address:${HOST}`]);
   });
 
   test("survives what is not TLS", async () => {
@@ -248,6 +261,26 @@ describe("a server", () => {
     expect(server.refusedRequests()).toBe(0);
   });
 });
+
+test("a server closes although somebody has begun no handshake", async () => {
+  const tls = await issue(HOST);
+  const server = await openSiteServer({
+    port: 0,
+    host: HOST,
+    site: null,
+    describe: async () => ({}),
+    tls,
+    trust: null,
+  });
+  const silent = connectPlain(server.port, HOST);
+  silent.on("error", () => undefined);
+  await once(silent, "connect");
+  const closed = once(silent, "close");
+  // An answer on another connection: the silent one was accepted before it.
+  expect((await ask(server.port, "/", authority.root)).status).toBe(200);
+  await server.close();
+  await closed;
+}, 5_000);
 
 test("the trust page repeats no markup of names, and needs no script", async () => {
   const named = await createAuthority(`<b>"&'`, "pi", nowMs);

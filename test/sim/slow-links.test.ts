@@ -43,10 +43,13 @@ test.each([
       const beganMs = world.clock.nowMs();
       net.connect("n0", "n1", { latencyMs: 30, bytesPerMs });
       await agree(room, 3_600_000);
-      // It was 3.3 to 3.8 at 8 bytes a millisecond while only whole frames were progress.
-      expect(net.traffic.frameBytes / payloadBytes).toBeLessThan(1.03);
+      // It was 3.3 to 3.8 at 8 bytes a millisecond while only whole frames were progress. With two
+      // writing, a want waits behind the chunks that go the same way.
+      const share = writers === 1 ? 1.03 : 1.1;
+      expect(net.traffic.frameBytes / payloadBytes).toBeLessThan(share);
       const tookMs = world.clock.nowMs() - beganMs;
-      expect(tookMs).toBeLessThan(1.05 * (payloadBytes / writers / bytesPerMs) + 2_000);
+      const idealMs = payloadBytes / writers / bytesPerMs;
+      expect(tookMs).toBeLessThan((writers === 1 ? 1.05 : 1.3) * idealMs + 2_000);
       expect(net.penalties).toEqual([]);
     } finally {
       await room.close();

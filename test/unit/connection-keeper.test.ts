@@ -222,6 +222,17 @@ describe("with a hub", () => {
     expect(closesIn(keeper.handle(WOKEN, 101))).toEqual([]);
   });
 
+  test("a link that people made by hand is not shed", () => {
+    const keeper = linked("b");
+    for (let i = 0; i < DEGREE_MAX; i++) {
+      keeper.handle(connection(`${i}`, `n${i}`, { openedBy: "them" }), i);
+    }
+    keeper.handle({ type: "paired", peer: "p" }, 100);
+    const opened = keeper.handle(connection("paired", "p", { openedBy: "them" }), 100);
+    expect(closesIn(opened)).toEqual([`${DEGREE_MAX - 1}`]);
+    expect(closesIn(keeper.handle(WOKEN, 10 * SUPERFLUOUS_AFTER_MS))).toEqual([]);
+  });
+
   test("a relayed link is upgraded over its relay, then closed", () => {
     const keeper = linked("b");
     const opened = keeper.handle(connection("r", "c", { path: "relayed", relay: HUB }), 0);

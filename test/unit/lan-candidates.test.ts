@@ -54,6 +54,7 @@ test("listens once on each connection, and leaves the prototype as it was", asyn
     connectionState: "new",
     addEventListener: () => void (listeners += 1),
     dispatchEvent: () => true,
+    onicecandidate: null,
     setLocalDescription: original,
   };
   const undo = [1, 2].map(() => installLanCandidates(prototype, createLanAddresses()));

@@ -4,6 +4,9 @@ import type { MeshLink } from "../../src/node/mesh-link.ts";
 import { createMeshReport } from "../../src/node/mesh-report.ts";
 import { NODE_PLATFORM } from "../../src/node/platform.ts";
 import type { Replica } from "../../src/node/replica.ts";
+import type { LogCounts } from "../../src/db/replica-database.ts";
+import { siteId } from "../../src/protocol/ids.ts";
+import { authorStream, type VectorEntry } from "../../src/protocol/version-vector.ts";
 import type { Clock } from "../../src/seams.ts";
 
 test("[AE15] reading the status takes a tenth of the time at most, and the last commit is read", async () => {
@@ -47,5 +50,52 @@ test("[AE15] reading the status takes a tenth of the time at most, and the last 
   const tenths = (clock.nowMs() - beginMs) / 200;
   expect(readings).toBeLessThanOrEqual(3 + tenths);
   await expect.poll(() => readAt).toBe(200);
+  report.stop();
+});
+
+test("without a network, what was offered and not claimed counts as unsent, and so do drafts", async () => {
+  const own: VectorEntry = {
+    site: siteId("aa".repeat(16)),
+    stream: "data",
+    floor: 0,
+    head: 5,
+    headHash: "11".repeat(16),
+    beyond: [],
+  };
+  const counts: LogCounts = {
+    held: 0,
+    parked: 0,
+    parkedCode: null,
+    newerSchemas: [],
+    void: 0,
+    refusedByCode: new Map(),
+    forks: [],
+    formerKeys: [],
+    unreleased: 1,
+  };
+  const replica = {
+    report: async () => ({ counts, authors: [], incoming: [] }),
+    vector: async () => [own, { ...own, site: siteId("bb".repeat(16)) }],
+    ownSites: () => [own.site],
+    mesh: () => null,
+    storage: { kind: "memory", durable: false },
+    onChange: () => () => undefined,
+  } as unknown as Replica;
+  const link = {
+    replication: () => null,
+    refusedBefore: () => new Map(),
+    peers: () => [],
+    heldElsewhere: () => new Map([[authorStream(own), 3]]),
+  } as unknown as MeshLink;
+  const clock: Clock = { nowMs: () => 0, wallClockMs: () => 0 };
+  const report = await createMeshReport({
+    replica,
+    link,
+    clock,
+    hub: null,
+    platform: NODE_PLATFORM,
+    tabRole: () => "alone",
+  });
+  expect(report.now().unsent).toBe(3);
   report.stop();
 });

@@ -241,12 +241,16 @@ test("own changes that nobody else has and the browser may delete are named firs
   expect(isSaid({ links: [{ id: "a", link: "relayed" }] })).toBe(true);
 });
 
+const isFull = (usageMb: number, quotaMb: number): boolean => {
+  const storage = { ...BROWSER, usageBytes: usageMb * 1e6, quotaBytes: quotaMb * 1e6 };
+  const [first = ""] = statusWith([], [], {}, { storage }).notices;
+  return first.startsWith(`Storage is nearly full: ${usageMb}.0 of ${quotaMb}.0 MB`);
+};
+
 test("a disk that is nearly full is said while there is room still", () => {
-  const storage = { ...BROWSER, usageBytes: 901, quotaBytes: 1_000 };
-  const [full] = statusWith([], [], {}, { storage }).notices;
-  expect(full).toMatch(/^Storage is nearly full: .* Free some space/);
-  const [other] = statusWith([], [], {}, { storage: { ...storage, usageBytes: 900 } }).notices;
-  expect(other).not.toMatch(/full/);
+  expect([isFull(901, 1_000), isFull(900, 1_000)]).toEqual([true, false]);
+  // A small database on a full disk.
+  expect([isFull(10, 59), isFull(10, 60)]).toEqual([true, false]);
 });
 
 test("what keeps a browser from linking, and who says nothing, is said with what to do", () => {

@@ -1,7 +1,13 @@
 /** When the browser is asked to keep the data, and what is said of its answer and of the page. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { directoryRoom } from "../../src/node/directory-room.ts";
+import { openMesh } from "../../src/node/open-mesh-node.ts";
 import { createPersistence, type Persistence } from "../../src/node/persistence.ts";
 import { browserPlatform, NODE_PLATFORM, type WindowScope } from "../../src/node/platform.ts";
+
+import { temporaryDirectory } from "./temporary-directory.ts";
 
 type Answer = "granted" | "refused" | "throws";
 
@@ -112,6 +118,26 @@ test("the room is read once a minute however often the status is", async () => {
   expect([calls.estimate, changes()]).toEqual([2, 1]);
 });
 
+test("an estimate from before the question, that takes longer than it, is not believed", async () => {
+  const { scope } = createBrowser("granted");
+  const { storage } = scope.navigator;
+  if (storage === undefined) throw new RangeError("a storage");
+  const { estimate } = storage;
+  const slow: (() => void)[] = [];
+  storage.estimate = async () => {
+    if (slow.length === 0) await new Promise<void>((resolve) => slow.push(resolve));
+    return estimate();
+  };
+  const { persistence } = open(scope);
+  persistence.read();
+  persistence.wrote();
+  await settled();
+  expect(persistence.status().persisted).toBe(true);
+  slow[0]?.();
+  await settled();
+  expect(persistence.status().persisted).toBe(true);
+});
+
 test("what is in memory is nothing to keep", async () => {
   const { calls, scope } = createBrowser("granted");
   const { persistence } = open(scope, "memory");
@@ -147,8 +173,8 @@ test("what a page lacks has an effect and a remedy: HTTPS where that is all", ()
     RTCPeerConnection: {},
     navigator: {},
   };
-  const { lacks, storage } = browserPlatform(plainHttp);
-  expect(storage).toBeNull();
+  const { lacks, keeper, room } = browserPlatform(plainHttp);
+  expect([keeper, room]).toEqual([null, null]);
   expect(lacks.map(({ feature }) => feature)).toEqual([
     "opfs",
     "service-worker",
@@ -166,4 +192,23 @@ test("what a page lacks has an effect and a remedy: HTTPS where that is all", ()
   const { RTCPeerConnection: _, ...old } = full;
   expect(browserPlatform(old).lacks).toMatchObject([{ feature: "webrtc" }]);
   expect(browserPlatform(old).lacks[0]?.remedy).not.toMatch(/HTTPS/);
+});
+
+test("in Node the room of a directory is what it holds and what the disk has left", async () => {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, "folder"));
+  writeFileSync(join(directory, "folder", "other"), new Uint8Array(5_000));
+  writeFileSync(join(directory, "a"), new Uint8Array(1_000));
+  writeFileSync(join(directory, "b"), new Uint8Array(234));
+  const { usage, quota } = await directoryRoom(directory);
+  expect(usage).toBe(1_234);
+  expect(quota).toBeGreaterThan(usage);
+  const mesh = await openMesh({ name: "room", storage: { directory }, network: "off" });
+  try {
+    await expect.poll(() => mesh.status().storage.quotaBytes).toBeGreaterThan(0);
+    expect(mesh.status().storage).toMatchObject({ kind: "directory", persisted: null });
+    expect(mesh.status().storage.usageBytes).toBeGreaterThan(10_000);
+  } finally {
+    await mesh.close();
+  }
 });

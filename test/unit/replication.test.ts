@@ -262,6 +262,31 @@ test("[AE7] a frame that comes in slowly is progress, one that trickles is not",
   expect(secondsUntilAsked(0)).toBeLessThanOrEqual(6);
 });
 
+/** Seconds after which b was asked for what a does not send; a digest took so long, there and back. */
+function secondsOfSilence(roundTripMs: number): number | null {
+  const machine = createMachine();
+  machine.connect("a", []);
+  const isAsked = () => machine.sent("a").some(({ type }) => type === "digest");
+  for (let ms = 0; ms < 10_000 && !isAsked(); ms += 100) machine.pass(100);
+  machine.pass(roundTripMs);
+  machine.frame("a", { type: "digest", digest: digest([]) });
+  machine.frame("a", { type: "vector", part: "more", entries: [entry(1, 10)] });
+  expect(machine.replication.status().peers[0]?.roundTripMs).toBeGreaterThanOrEqual(roundTripMs);
+  machine.connect("b", [entry(1, 10)]);
+  for (let second = 1; second <= 60; second++) {
+    machine.pass(1_000);
+    if (only(machine.sent("b"), "want").length > 0) return second;
+  }
+  return null;
+}
+
+test("[AE7] what takes long there and back, and is no more than busy, has so much longer, up to 20 s", () => {
+  expect(secondsOfSilence(0)).toBeLessThanOrEqual(6);
+  expect(secondsOfSilence(12_000)).toBeGreaterThan(16);
+  expect(secondsOfSilence(12_000)).toBeLessThanOrEqual(18);
+  expect(secondsOfSilence(100_000)).toBeLessThanOrEqual(26);
+});
+
 test("[AE7] the first part of many frames is no answer", () => {
   const machine = createMachine();
   machine.connect("a", [entry(1, 10)]);

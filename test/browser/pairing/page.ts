@@ -54,7 +54,17 @@ export type Attack =
   | "another's proof"
   | "giant invite"
   | "invite that nobody signed"
+  | "garbage for libp2p"
+  | "text for libp2p"
   | "another key in Noise";
+
+/** Resolves when the other device begins to speak libp2p. */
+function asked({ messages, data }: PairingChannel): Promise<void> {
+  sayReady(messages);
+  return new Promise((resolve) => {
+    data.addEventListener("message", () => resolve(), { once: true });
+  });
+}
 
 let keys: KeyPair;
 let code: Uint8Array;
@@ -73,7 +83,8 @@ const hostile = {
     hostile.heard = [];
     return pairingText(code);
   },
-  meet: async (text: string, attack: Attack): Promise<void> => {
+  /** Rejects when the other device ends it. */
+  meet: async (text: string, attack: Attack): Promise<"tried" | "linked"> => {
     const otherCode = pairingBytes(text);
     const { publicKey: otherKey, route } = decodePairingCode(otherCode);
     const other = peerIdOfPublicKey(otherKey);
@@ -138,6 +149,15 @@ const hostile = {
       case "invite that nobody signed":
         await agreeWith(encodeInvite(await unsigned()), "ab".repeat(32));
         break;
+      case "garbage for libp2p":
+      case "text for libp2p":
+        await agreeWith(new Uint8Array(0), null);
+        // What comes before the other device listens is lost.
+        if (isFirst) await otherIsReady(messages);
+        else await asked(channel);
+        if (attack === "text for libp2p") channel.data.send("hello");
+        else channel.data.send(systemRandom.bytes(60_000));
+        break;
       case "another key in Noise": {
         await agreeWith(new Uint8Array(0), null);
         const network = await createLibp2pNetwork({
@@ -168,8 +188,10 @@ const hostile = {
         );
         if (!isFirst) sayReady(messages);
         await adopted.finally(network.stop);
+        return "linked";
       }
     }
+    return "tried";
   },
 };
 
