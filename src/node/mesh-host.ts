@@ -14,7 +14,7 @@ import type { SeatMesh } from "./seats.ts";
 import { createStatusFeed } from "./status-feed.ts";
 import type { TabLink } from "./tab-link.ts";
 
-export interface MeshHost {
+interface MeshHost {
   /** Answers with the status now; calls back with each later one. */
   readonly subscribe: (listener: (status: MeshStatus) => Promise<void>) => Promise<MeshStatus>;
   readonly invite: (options: Parameters<Mesh["invite"]>[0]) => Promise<Told<string>>;

@@ -81,7 +81,8 @@ const EFFECTS: Readonly<Record<PlatformFeature, string>> = {
   webrtc: "This device cannot be linked to other browsers, only to a hub.",
   opfs: "The database is kept in IndexedDB: all of it is in memory while it is open.",
   "service-worker": "The app does not open without a network.",
-  "web-locks": "Tabs cannot take turns: a tab that is busy may lose the database to a newer one.",
+  "web-locks":
+    "One tab at a time: others are refused, and a tab that is busy may lose the database to a newer one.",
   webcrypto: "Signatures are made and checked 3 to 5 times slower.",
   camera: "Codes cannot be scanned; they can be typed or pasted.",
 };

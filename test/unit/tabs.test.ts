@@ -144,6 +144,11 @@ test.each(["exec", "execMany", "query", "transaction"] as const)(
       await seated(seats, seatOver(replica, role, "never"));
       expect(await answer).toEqual(answers[kind]);
       expect(await idsIn(replica)).toEqual(kind === "execMany" ? ["a", "b"] : ["a"]);
+      const receipts = await Promise.all(
+        Array.from({ length: 32 }, (_, slot) => replica.keptResult({ tab: TAB, slot, turn: 0 })),
+      );
+      // This tab's own calls cost nothing more.
+      expect(receipts.filter((kept) => kept !== undefined)).toHaveLength(role === "leader" ? 0 : 1);
       await replica.close();
     }
   },
