@@ -9,7 +9,7 @@
 import type { StorageKind } from "../db/storage.ts";
 import { MeshError } from "../protocol/errors.ts";
 import { toHex } from "../protocol/ids.ts";
-import type { Mesh, OpenMeshOptions, StorageChoice, TabRole } from "./api.ts";
+import type { Mesh, OpenMeshOptions, StorageChoice } from "./api.ts";
 import { chooseEd25519 } from "./ed25519-webcrypto.ts";
 import { checkOptions, type MeshParts, openMeshOver } from "./mesh.ts";
 import { openPairingChannel } from "./pairing-channel.ts";
@@ -41,8 +41,8 @@ export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
   const locks = webLocks();
   if (locks !== null && storage !== "memory") return openSharedMesh(locks, options, storage);
   const door = locks === null ? null : { term: newId(), channel: null };
-  const remote = await openRemoteReplica(options, storage, door);
-  return openMeshOver(await partsOf(remote, storage, "alone"), options);
+  const { parts } = await openParts(options, storage, door);
+  return openMeshOver(parts, options);
 }
 
 async function openSharedMesh(
@@ -55,9 +55,9 @@ async function openSharedMesh(
   const seats = createSeats();
   let joined = options.join === undefined;
   const lead = async (term: string, online: boolean): Promise<LeaderSeat> => {
-    const remote = await openRemoteReplica(options, storage, { term, channel: name });
+    const { remote, parts } = await openParts(options, storage, { term, channel: name });
     const { join = "", signal: _, ...kept } = options;
-    const mesh = await openMeshOver(await partsOf(remote, storage, "leader"), {
+    const mesh = await openMeshOver(parts, {
       ...kept,
       ...(joined ? {} : { join }),
       network: online ? "on" : "off",
@@ -91,29 +91,35 @@ async function openSharedMesh(
 
 const newId = (): string => toHex(systemRandom.bytes(16));
 
-async function openRemoteReplica(
+interface Opened {
+  readonly remote: RemoteReplica;
+  readonly parts: MeshParts;
+}
+
+async function openParts(
   { name, schema }: OpenMeshOptions,
   storage: ReplicaRequest["storage"],
   door: WorkerDoor | null,
-): Promise<RemoteReplica> {
+): Promise<Opened> {
   const worker = new Worker(new URL("./replica-worker.js", import.meta.url), { type: "module" });
-  return openReplicaInWorker(worker, { name, schema: schema ?? null, storage, door });
+  const request = { name, schema: schema ?? null, storage, door };
+  const [remote, ed25519] = await Promise.all([
+    openReplicaInWorker(worker, request),
+    chooseEd25519(),
+  ]);
+  const { replica } = remote;
+  const parts: MeshParts = {
+    replica,
+    ed25519,
+    clock: systemClock,
+    random: systemRandom,
+    hub: null,
+    platform: browserPlatform(window, opfsOf(storage, replica.storage.kind)),
+    tabRole: () => (door?.channel ? "leader" : "alone"),
+    openPairingChannel: hasWebrtc() ? openPairingChannel : null,
+  };
+  return { remote, parts };
 }
-
-const partsOf = async (
-  { replica }: RemoteReplica,
-  wanted: StorageChoice,
-  role: TabRole,
-): Promise<MeshParts> => ({
-  replica,
-  ed25519: await chooseEd25519(),
-  clock: systemClock,
-  random: systemRandom,
-  hub: null,
-  platform: browserPlatform(window, opfsOf(wanted, replica.storage.kind)),
-  tabRole: () => role,
-  openPairingChannel: hasWebrtc() ? openPairingChannel : null,
-});
 
 /** "auto" takes IndexedDB where OPFS could not be opened. */
 function opfsOf(wanted: StorageChoice, kind: StorageKind): "open" | "refused" | "untried" {

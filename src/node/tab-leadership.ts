@@ -31,7 +31,7 @@ export interface LeadershipOptions {
   readonly schema: Schema | null;
   readonly online: boolean;
   readonly seats: Seats;
-  /** Opens the database and the network. */
+  /** Opens the database, and the network when `online`. */
   readonly lead: (term: string, online: boolean) => Promise<LeaderSeat>;
   readonly follow: (term: string) => Promise<Seat>;
 }
@@ -122,7 +122,8 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     const untilMs = performance.now() + (everFollowed ? STORAGE_PATIENCE_MS : 0);
     for (;;) {
       try {
-        return await options.lead(term, online);
+        // Who takes over has calls waiting: for the database, not for the network.
+        return await options.lead(term, online && !everSeated);
       } catch (error) {
         const isSoonFree = isMeshError(error, "ERR_STORAGE_LOCKED") && performance.now() < untilMs;
         if (!isSoonFree || closed.aborted) throw error;
@@ -135,9 +136,11 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     if (closed.aborted) return seat.close().then(() => "worker");
     leading = seat;
     leadingTerm = term;
+    const tookOver = everSeated;
     everSeated = true;
     seats.take(seat);
     announce();
+    if (tookOver) goOnline(seat);
     const ended = await Promise.race([
       seat.ended.then((): LeadingEnd => "worker"),
       lock.lost.then((): LeadingEnd => "stolen"),
@@ -147,6 +150,14 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     if (!closed.aborted) seats.leave(seat);
     await seat.close().catch(() => undefined);
     return ended;
+  }
+
+  function goOnline(seat: LeaderSeat): void {
+    if (leading !== seat || !online) return;
+    seat.mesh.online(true).catch(async () => {
+      await pause(RETRY_MS, closed);
+      goOnline(seat);
+    });
   }
 
   /** Somebody else may be able to: the lock goes on. */

@@ -126,6 +126,14 @@ const POLL = { timeout: 20_000 };
 const toldCount = (page: Page): Promise<number> =>
   page.evaluate(() => (globalThis as unknown as { writes: Written }).writes.told.length);
 
+/** Who a page says it is in the mesh. */
+const placeOf = (page: Page): Promise<unknown> =>
+  page.evaluate(() => {
+    const { peerId, siteId, status } = globalThis.app.opened();
+    const { tab, meshId, online, peers } = status();
+    return { peerId, siteId, role: tab.role, meshId, online, peers: peers.length };
+  });
+
 test("tabs share rows, live queries and events both ways, and are one peer of the mesh", async () => {
   const hub = await openHubMesh(
     { name: "hub", storage: "memory" },
@@ -171,15 +179,6 @@ test("tabs share rows, live queries and events both ways, and are one peer of th
         timeout: 20_000,
       })
       .toEqual([{ link: "webrtc-direct", sameDigest: true }]);
-    const seen = await Promise.all(
-      [leader, follower, third].map((page) =>
-        page.evaluate(() => {
-          const { peerId, siteId, status } = globalThis.app.opened();
-          const { tab, meshId, online, peers } = status();
-          return { peerId, siteId, role: tab.role, meshId, online, peers: peers.length };
-        }),
-      ),
-    );
     const bundle = await follower.evaluate(async () => {
       const { exportBundle, importBundle } = globalThis.app.opened();
       const chunks: Uint8Array[] = [];
@@ -188,19 +187,37 @@ test("tabs share rows, live queries and events both ways, and are one peer of th
     });
     expect(bundle).toMatchObject({ complete: true, byVerdict: { known: 2 } });
     const [peer] = hub.status().peers;
-    const siteId = seen[0]?.siteId;
+    const author = hub.status().authors.find(({ local }) => !local);
     const same = {
       peerId: peer?.peerId,
-      siteId,
+      siteId: author?.siteId,
       meshId: hub.status().meshId,
       online: true,
       peers: 1,
     };
-    expect(seen).toEqual([
-      { ...same, role: "leader" },
-      { ...same, role: "follower" },
-      { ...same, role: "follower" },
-    ]);
+    await expect
+      .poll(() => Promise.all([leader, follower, third].map(placeOf)), POLL)
+      .toEqual([
+        { ...same, role: "leader" },
+        { ...same, role: "follower" },
+        { ...same, role: "follower" },
+      ]);
+    await kill(leader);
+    pages = pages.filter((page) => page !== leader);
+    await third.evaluate(() =>
+      globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('after the leader')"),
+    );
+    const atHub = (): unknown => {
+      const { peers, authors } = hub.status();
+      return {
+        peers: peers.map(({ peerId, link, sameDigest }) => ({ peerId, link, sameDigest })),
+        versions: authors.filter(({ local }) => !local).map(({ version }) => version),
+      };
+    };
+    await expect.poll(atHub, POLL).toEqual({
+      peers: [{ peerId: same.peerId, link: "webrtc-direct", sameDigest: true }],
+      versions: [3],
+    });
   } finally {
     await hub.close();
   }
