@@ -25,7 +25,7 @@ export interface TrustPagesOptions {
 /** The answer for a path, or null: the path is not one of these. `host`: the request's header. */
 export type TrustPages = (path: string, host: string | undefined) => TrustPage | null;
 
-export interface TrustPage {
+interface TrustPage {
   readonly contentType: string;
   readonly body: string | Uint8Array;
   readonly headers: Readonly<Record<string, string>>;

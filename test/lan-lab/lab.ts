@@ -24,7 +24,7 @@ export interface LabOptions {
   readonly tell: (text: string) => void;
 }
 
-export interface AddBrowserOptions extends Partial<Omit<BrowserOptions, "executable">> {
+interface AddBrowserOptions extends Partial<Omit<BrowserOptions, "executable">> {
   /** With others on it, which end when it does; left out: a host of its own. */
   readonly host?: LanHost;
 }
