@@ -8,6 +8,7 @@ import process from "node:process";
 import { directPeers, describe, type Lab, pause, until } from "./lab.ts";
 import type { LabBrowser } from "./hosts.ts";
 import { pairingScenarios } from "./pairing-scenarios.ts";
+import { twoHubs } from "./hub-scenarios.ts";
 import { https, origins, publicOrigin } from "./origin-scenarios.ts";
 
 export type Measures = Readonly<Record<string, number | string>>;
@@ -423,6 +424,7 @@ export const scenarios = (crowdSize: number): readonly Scenario[] => [
   slowLink,
   hubMoves,
   gossipKilled,
+  twoHubs,
   https,
   publicOrigin,
   origins,
