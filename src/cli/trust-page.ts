@@ -168,7 +168,7 @@ const STEPS: readonly Steps[] = [
     platform: "iPhone and iPad",
     install: [
       "Open this page in Safari and download the profile above. Allow it.",
-      "Settings → Profile Downloaded. (Or Settings → General → VPN & Device Management.) To compare: More Details → the certificate. Then Install.",
+      "Settings → Profile Downloaded. (Or Settings → General → VPN & Device Management.) To compare: More Details → the certificate. Then Install. (“Not Verified” means that nobody signed the profile.)",
       "Settings → General → About → Certificate Trust Settings: switch it on. Without this step nothing changes.",
     ],
     remove: "Settings → General → VPN & Device Management: choose it, Remove Profile.",
