@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
+import { encode } from "uqr";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import {
   type Chromium,
@@ -80,6 +81,15 @@ async function readText(page: Page, code: string): Promise<void> {
   await page.getByTestId("pair-read").click();
 }
 
+/** A code that is of something else is told of, and the camera looks on. */
+async function lookAtAnInvite(page: Page): Promise<void> {
+  const { data, size } = encode("https://example.test/#join=nothing", { border: 4 });
+  writeQrVideo(camera, size, (x, y) => data[y]?.[x] === true);
+  await page.getByTestId("pair-camera").click();
+  await page.getByText("another kind of code").waitFor();
+  await page.getByTestId("pair-camera").click();
+}
+
 /** Holds the camera of one before the screen of the other. */
 async function readByCamera(page: Page, shownBy: Page): Promise<void> {
   const qr = shownBy.getByTestId("pair-qr");
@@ -140,6 +150,7 @@ test("two devices pair by text, a third by camera; the picture shows all of them
 
   const cleo = await openDevice("Cleo", "begin-pairing");
   await openPairing(ben);
+  await lookAtAnInvite(cleo);
   await readByCamera(cleo, ben);
   await cleo.getByTestId("pair-refuse").click();
   await readByCamera(cleo, ben);
