@@ -173,8 +173,8 @@ describe.skipIf(path === null)("Firefox", () => {
       inOpfs.evaluate(writeOn, "opfs"),
       inIndexedDb.evaluate(writeOn, "indexeddb"),
     ]);
-    await expect.poll(() => inOpfs.evaluate(acknowledged), WAIT).toBeGreaterThan(50);
-    await expect.poll(() => inIndexedDb.evaluate(acknowledged), WAIT).toBeGreaterThan(50);
+    await expect.poll(() => inOpfs.evaluate(acknowledged), WAIT).toBeGreaterThan(20);
+    await expect.poll(() => inIndexedDb.evaluate(acknowledged), WAIT).toBeGreaterThan(20);
     const least = {
       opfs: await inOpfs.evaluate(acknowledged),
       indexeddb: await inIndexedDb.evaluate(acknowledged),
