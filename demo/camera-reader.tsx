@@ -21,7 +21,7 @@ export function hasCamera(): boolean {
 }
 
 /** @param props.onText called with each text seen, again and again while it is in sight */
-export function CameraReader(props: { onText: (text: string) => void }): JSX.Element {
+export function CameraReader(props: { onText: (text: string) => void; hint: string }): JSX.Element {
   const video = useRef<HTMLVideoElement>(null);
   const latest = useRef(props.onText);
   latest.current = props.onText;
@@ -47,7 +47,7 @@ export function CameraReader(props: { onText: (text: string) => void }): JSX.Ele
     <div class="camera">
       <video ref={video} muted playsInline aria-label="What the camera sees" data-testid="camera" />
       <p class="quiet" role="status">
-        Point the camera at the other screen’s code.
+        {props.hint}
       </p>
     </div>
   );

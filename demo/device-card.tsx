@@ -8,7 +8,6 @@ import type { Mesh, MeshStatus } from "rowmesh";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Notebooks } from "./notebooks.tsx";
-import { reopenSession } from "./session.ts";
 import { NAME_CHARS_MAX, remember, settings } from "./settings.ts";
 import { attempt, say } from "./toasts.tsx";
 import { bytes, count } from "./words.ts";
@@ -101,10 +100,7 @@ function NameForm(): JSX.Element {
   const rename = (event: SubmitEvent): void => {
     event.preventDefault();
     remember({ name: name.trim() });
-    attempt("change the name", async () => {
-      await reopenSession();
-      say("Your new name is in the notebook.");
-    });
+    say("Your new name goes into the notebook.");
   };
   const changed = name.trim() !== "" && name.trim() !== settings.value.name;
   return (

@@ -8,7 +8,7 @@ import { render } from "preact";
 import { registerSW } from "virtual:pwa-register";
 import { App, followAddress, followShortcuts } from "./app.tsx";
 import { takeJoinLink } from "./join-link.ts";
-import { joinByLink, openSession, session } from "./session.ts";
+import { followName, joinByLink, openSession, session } from "./session.ts";
 import { followOtherTabs, remember, settings } from "./settings.ts";
 
 import { attempt, complain, say } from "./toasts.tsx";
@@ -27,6 +27,7 @@ function useJoinLink(): void {
 }
 
 followOtherTabs();
+followName();
 useJoinLink();
 // A link opened in a page that already runs changes only the fragment.
 addEventListener("hashchange", useJoinLink);

@@ -55,6 +55,8 @@ export function MeshScreen(props: { mesh: Mesh }): JSX.Element | null {
 function StateCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
   const { mesh } = props;
   const { tone, long } = summarise(props.status);
+  const { notices } = props.status;
+  const [first, ...others] = long === null ? notices : [long, ...notices];
   const hash = useStateHash(mesh, props.status);
   return (
     <div
@@ -66,7 +68,14 @@ function StateCard(props: { mesh: Mesh; status: MeshStatus }): JSX.Element {
         <Icon name={tone === "good" ? "check" : tone === "trouble" ? "alert" : "mesh"} size={28} />
       </div>
       <div class="state-words">
-        <p class="state-long">{long}</p>
+        <p class="state-long">{first}</p>
+        {others.length > 0 && (
+          <ul class="plain-list" data-testid="notices">
+            {others.map((notice) => (
+              <li key={notice}>{notice}</li>
+            ))}
+          </ul>
+        )}
         {hash !== null && (
           <p class="quiet">
             Contents{" "}

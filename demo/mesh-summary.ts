@@ -11,43 +11,18 @@ export interface MeshSummary {
   readonly tone: "good" | "busy" | "quiet" | "trouble";
   /** A few words for the bar. */
   readonly short: string;
-  /** A sentence for the mesh screen. */
-  readonly long: string;
+  /** A sentence for the mesh screen; null where the status's first notice says it. */
+  readonly long: string | null;
 }
 
 export function summarise(status: MeshStatus): MeshSummary {
-  const devices = status.peers.filter((peer) => peer.role === "device" && peer.link !== "none");
   const connected = status.peers.filter((peer) => peer.link !== "none");
-  if (status.meshId === null) {
-    return {
-      tone: "quiet",
-      short: "On its own",
-      long: "This notebook belongs to no mesh yet. Invite another device, or join one; what you wrote comes along.",
-    };
-  }
-  if (!status.online) {
-    return {
-      tone: "quiet",
-      short: "Offline",
-      long: "This device is offline by choice. Write on: everything is kept here and sent when you come back.",
-    };
-  }
-  if (connected.length === 0) {
-    return {
-      tone: "quiet",
-      short: "Nobody near",
-      long: "No other device is in reach. Everything you write is kept and sent when one appears.",
-    };
-  }
-  if (status.waiting.parked > 0) {
-    return {
-      tone: "trouble",
-      short: "Upgrade needed",
-      // The first notice says how many changes, and whose.
-      long: status.notices[0] ?? "Some changes wait for a newer version of this app.",
-    };
-  }
+  if (status.meshId === null) return { tone: "quiet", short: "On its own", long: null };
+  if (!status.online) return { tone: "quiet", short: "Offline", long: null };
+  if (connected.length === 0) return { tone: "quiet", short: "Nobody near", long: null };
+  if (status.waiting.parked > 0) return { tone: "trouble", short: "Upgrade needed", long: null };
   if (status.converged) {
+    const devices = connected.filter((peer) => peer.role === "device");
     const whom = devices.length > 0 ? count(devices.length, "device") : "the hub";
     return {
       tone: "good",
@@ -55,13 +30,8 @@ export function summarise(status: MeshStatus): MeshSummary {
       long: `In step with ${whom}: all hold the same.`,
     };
   }
-  if (status.missing > 0) {
-    return {
-      tone: "busy",
-      short: `${count(status.missing, "change")} to come`,
-      long: `Catching up: ${count(status.missing, "change")} known to others ${status.missing === 1 ? "is" : "are"} not here yet.`,
-    };
-  }
+  if (status.missing > 0)
+    return { tone: "busy", short: `${count(status.missing, "change")} to come`, long: null };
   return {
     tone: "busy",
     short: "Comparing notes",

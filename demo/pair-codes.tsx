@@ -51,22 +51,33 @@ export function OwnCode(props: { pairing: Pairing }): JSX.Element {
 
 export function TheirCode(props: {
   pairing: Pairing;
+  filming: boolean;
+  onFilming: (filming: boolean) => void;
   onRead: (code: string, peer: PairingPeer) => void;
 }): JSX.Element {
-  const { pairing, onRead } = props;
-  const [filming, setFilming] = useState(false);
+  const { pairing, filming, onFilming, onRead } = props;
   const [problem, setProblem] = useState<{ error: unknown } | null>(null);
-  const read = (code: string): void => {
+  const [sawOther, setSawOther] = useState(false);
+  const read = (code: string, onFailure: (error: unknown) => void): void => {
     try {
       onRead(code, pairing.read(code));
     } catch (error) {
       if (!isMeshError(error)) throw error;
-      setProblem({ error });
+      onFailure(error);
     }
   };
   return (
     <section class="pair-part" aria-label="The other device’s code">
-      {filming && <CameraReader onText={read} />}
+      {filming && (
+        <CameraReader
+          onText={(text) => read(text, () => setSawOther(true))}
+          hint={
+            sawOther
+              ? "That is another kind of code. Point the camera at the one in the other device’s “Pair two devices”."
+              : "Point the camera at the other screen’s code."
+          }
+        />
+      )}
       {hasCamera() ? (
         <button
           type="button"
@@ -74,7 +85,8 @@ export function TheirCode(props: {
           data-testid="pair-camera"
           onClick={() => {
             setProblem(null);
-            setFilming(!filming);
+            setSawOther(false);
+            onFilming(!filming);
           }}
         >
           <Icon name="camera" /> {filming ? "Stop the camera" : "Read it with the camera"}
@@ -86,7 +98,7 @@ export function TheirCode(props: {
             : "Browsers give the camera to https pages only, and this one came over plain http: exchange the codes as text."}
         </p>
       )}
-      <ReadForm onRead={read} />
+      <ReadForm onRead={(code) => read(code, (error) => setProblem({ error }))} />
       {problem && <Problem doing="use that code" error={problem.error} />}
     </section>
   );

@@ -105,8 +105,7 @@ function PairStep(props: {
       return (
         <Body testId="pair-linked" heading={`Linked with ${whose(step.peer)}`}>
           <p role="status">
-            <Icon name="check" /> The two keep each other up to date from now on, also through
-            devices that know both.
+            The two keep each other up to date from now on, also through devices that know both.
           </p>
           <footer class="form-actions">
             <button type="button" class="button button-main" onClick={onClose}>
@@ -154,11 +153,15 @@ function Failure(props: { error: unknown; onAgain: () => void }): JSX.Element {
 
 function Exchange(props: { pairing: Pairing; go: (step: Step) => void }): JSX.Element {
   const { pairing, go } = props;
+  const [filming, setFilming] = useState(false);
   return (
     <Body testId="pair-exchange" heading="Each shows a code, each reads the other’s">
-      <OwnCode pairing={pairing} />
+      {/* A phone's screen holds one of the two, and faces away from what its camera sees. */}
+      {!filming && <OwnCode pairing={pairing} />}
       <TheirCode
         pairing={pairing}
+        filming={filming}
+        onFilming={setFilming}
         onRead={(code, peer) => go({ type: "asking", pairing, code, peer })}
       />
     </Body>

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { signal, type Signal } from "@preact/signals";
+import { effect, signal, type Signal } from "@preact/signals";
 import { isMeshError, openMesh, type Mesh, type MeshStatus } from "rowmesh";
 import { describeHub } from "./join-link.ts";
 import { schema } from "./schema.ts";
@@ -16,13 +16,14 @@ import {
   settings,
   type Notebook,
 } from "./settings.ts";
-import { complain } from "./toasts.tsx";
+import { attempt, complain } from "./toasts.tsx";
 
 export type Session =
   | { readonly type: "welcome" }
   | { readonly type: "opening" }
   | { readonly type: "failed"; readonly error: unknown }
-  | { readonly type: "open"; readonly mesh: Mesh };
+  /** `name`: under which the others know this device. */
+  | { readonly type: "open"; readonly mesh: Mesh; readonly name: string | null };
 
 declare global {
   interface Window {
@@ -92,6 +93,23 @@ export async function reopenSession(newcomer: "hub" | "pairing" = "hub"): Promis
   await openSession(newcomer);
 }
 
+/**
+ * A new name, given in this tab or another one, is taken on by opening again: whichever tab keeps
+ * the connections tells the others. What is being written is left in peace.
+ */
+export function followName(): void {
+  effect(() => {
+    const current = session.value;
+    if (current.type !== "open" || current.name === settings.value.name) return undefined;
+    const timer = setInterval(() => {
+      if (document.querySelector("dialog[open]") !== null) return;
+      clearInterval(timer);
+      attempt("open the notebook under your new name", () => reopenSession());
+    }, 100);
+    return () => clearInterval(timer);
+  });
+}
+
 /** Joins by a link while open. A link to another mesh is set aside for the person to decide. */
 export async function joinByLink(mesh: Mesh, link: string): Promise<"joined" | "foreign"> {
   try {
@@ -132,7 +150,7 @@ function begin(mesh: Mesh): void {
     sayName(mesh);
   });
   window.rowmesh = { mesh };
-  session.value = { type: "open", mesh };
+  session.value = { type: "open", mesh, name: settings.value.name };
   sayName(mesh);
 }
 

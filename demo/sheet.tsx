@@ -67,8 +67,11 @@ export function Problem(props: {
 }): JSX.Element {
   const { onAgain } = props;
   const { what, remedy, code, isOver } = errorWords(props.error);
+  const problem = useRef<HTMLDivElement>(null);
+  // A long sheet may have it below the screen's edge.
+  useEffect(() => problem.current?.scrollIntoView({ block: "nearest" }), [props.error]);
   return (
-    <div class="problem" role="alert" data-testid="problem">
+    <div ref={problem} class="problem" role="alert" data-testid="problem">
       <Icon name="alert" />
       <div>
         <p>

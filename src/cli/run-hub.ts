@@ -212,7 +212,7 @@ function explained(error: unknown, { ports, host, data }: HubOptions): unknown {
   if (code === "EADDRINUSE") {
     const range = ports.http === 0 ? "" : ` (${ports.http} to ${ports.tcp}${httpsPart(ports)})`;
     return new CommandError(
-      `a port is in use${range}. Stop the other hub, or choose another with --port.`,
+      `a port is in use${range}. Stop the other hub, or choose another with --port${ports.https === null ? "" : " or --https-port"}.`,
     );
   }
   if (code === "EACCES" && ports.http < 1_024) {

@@ -25,7 +25,7 @@ export interface TrustPagesOptions {
 /** The answer for a path, or null: the path is not one of these. `host`: the request's header. */
 export type TrustPages = (path: string, host: string | undefined) => TrustPage | null;
 
-export interface TrustPage {
+interface TrustPage {
   readonly contentType: string;
   readonly body: string | Uint8Array;
   readonly headers: Readonly<Record<string, string>>;
@@ -168,7 +168,7 @@ const STEPS: readonly Steps[] = [
     platform: "iPhone and iPad",
     install: [
       "Open this page in Safari and download the profile above. Allow it.",
-      "Settings → Profile Downloaded. (Or Settings → General → VPN & Device Management.) To compare: More Details → the certificate. Then Install.",
+      "Settings → Profile Downloaded. (Or Settings → General → VPN & Device Management.) To compare: More Details → the certificate. Then Install. (“Not Verified” means that nobody signed the profile.)",
       "Settings → General → About → Certificate Trust Settings: switch it on. Without this step nothing changes.",
     ],
     remove: "Settings → General → VPN & Device Management: choose it, Remove Profile.",

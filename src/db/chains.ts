@@ -81,6 +81,8 @@ export interface Chains {
   readonly authorOf: (site: SiteId) => PublicKey | null;
   /** To be called after every change of a chain: its vector entry is new, and it is to be saved. */
   readonly touch: (chain: Chain) => void;
+  /** How often one of an author's chains was touched since they were read. */
+  readonly touches: (site: SiteId, stream: Stream) => number;
   /** Writes the touched chains, into the transaction that is open. */
   readonly save: (engine: Engine) => void;
   /** The entries touched since the last call. */
@@ -111,6 +113,7 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
   const changed = new Set<Chain>();
   const frontier = new Set<Chain>();
   const entries = new Map<Chain, VectorEntry>();
+  const touches = new Map<AuthorStream, number>();
 
   const known = readAuthors(engine);
   for (const author of known) if (author.branch === "") authors.set(author.site, author);
@@ -166,6 +169,8 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
     unsaved.add(chain);
     changed.add(chain);
     entries.delete(chain);
+    const main = authorStream({ site: chain.site, stream: chain.stream });
+    touches.set(main, (touches.get(main) ?? 0) + 1);
   };
 
   return {
@@ -192,6 +197,7 @@ export function loadChains(engine: Engine, ownAuthor: number, released: () => Ow
       place(chain);
     },
     touch,
+    touches: (site, stream) => touches.get(authorStream({ site, stream })) ?? 0,
     save: (into) => {
       for (const chain of unsaved) saveChain(into, chain);
       unsaved.clear();

@@ -36,6 +36,8 @@ export interface Incoming {
   /** When it had last grown by a share, on the clock's monotonic time; and the chunks since then. */
   grewMs: number;
   grownChunks: number;
+  /** `touches` of its author's chains when it could not be logged although it was whole. */
+  triedAt: number | null;
 }
 
 export interface ArrivedChunk {
@@ -219,5 +221,6 @@ function createIncoming(
     missing: subtractRanges([all], held),
     grewMs: state.clock.nowMs(),
     grownChunks: 0,
+    triedAt: null,
   };
 }

@@ -219,11 +219,17 @@ function createReplicaDatabase(
     }
     return outcomes;
   };
-  /** Into the log with large ones that are whole. What cannot go there yet waits for the next call. */
+  /** Into the log with large ones that are whole. What cannot go there yet waits for a change of its author's chains. */
   const appendWhole = async (): Promise<ReadonlyMap<HeaderHash, IngestOutcome>> => {
     const outcomes = new Map<HeaderHash, IngestOutcome>();
-    for (const { changeset } of [...state.incoming.values()].filter(isWhole)) {
+    for (const incoming of [...state.incoming.values()].filter(isWhole)) {
+      const { changeset } = incoming;
+      const { site, stream } = changeset.header;
+      const touches = state.chains.touches(site, stream);
+      // Our own may follow what is released by now.
+      if (incoming.triedAt === touches && site !== state.signer.siteId) continue;
       const [outcome] = await append([changeset]);
+      incoming.triedAt = touches;
       if (outcome !== undefined) outcomes.set(changeset.headerHash, outcome);
     }
     return outcomes;

@@ -150,9 +150,16 @@ const openHandle = async (
 ): Promise<SyncAccessHandle> => {
   const file: SyncFileHandle = await directory.getFileHandle(name, { create: true });
   if (file.createSyncAccessHandle === undefined) {
-    throw new MeshError("ERR_STORAGE_UNAVAILABLE", "OPFS needs a dedicated worker");
+    const why = "no OPFS access handles here (an old browser, or not a dedicated worker)";
+    throw new MeshError("ERR_STORAGE_UNAVAILABLE", why);
   }
-  return file.createSyncAccessHandle();
+  try {
+    return await file.createSyncAccessHandle();
+  } catch (error) {
+    // WebKitGTK has the method on some systems, and nothing behind it.
+    if (!isNamed(error, "NotSupportedError")) throw error;
+    throw new MeshError("ERR_STORAGE_UNAVAILABLE", "OPFS without access handles", { cause: error });
+  }
 };
 
 const createDevice = (handle: SyncAccessHandle): FileDevice => {

@@ -17,6 +17,7 @@ import { isMeshError, type MeshErrorCode } from "../protocol/errors.ts";
 import type { PeerId, SiteId } from "../protocol/ids.ts";
 import {
   CHUNK_BYTES,
+  FRAME_BYTES_MAX,
   INCOMING_PER_AUTHOR_MAX,
   WANT_BYTES_MAX,
   WANT_CHUNKS_MAX,
@@ -49,6 +50,11 @@ const WANTS_ASKING_MAX = 2;
 const WANTS_KNOWN_MAX = 4;
 /** How often to look whether something became free to ask for. */
 const RETRY_MS = 250;
+/**
+ * The last read of an answer ends beyond what was asked for, by one changeset; and of one read runs
+ * are sent before outlines, also those that were read before them.
+ */
+const ANSWER_BYTES_MAX: number = WANT_BYTES_MAX + FRAME_BYTES_MAX;
 const CHUNKS_AT_FIRST = 4;
 /**
  * A want of chunks that takes longer is followed by a smaller one, one that takes half as long by a
@@ -308,7 +314,7 @@ export function createWants(options: WantsOptions): Wants {
           wanted.first <= range.first &&
           range.last <= wanted.last,
       );
-      if (want !== undefined && asked === true && want.receivedBytes < WANT_BYTES_MAX) {
+      if (want !== undefined && asked === true && want.receivedBytes < ANSWER_BYTES_MAX) {
         return { want, range };
       }
       refused("ERR_UNASKED");

@@ -109,10 +109,7 @@ const openedEvent = (connection: Connection): KeeperEvent => ({
  * Whoever answers by multicast says any address: only those of a LAN are dialled, over TCP, which
  * every Node peer that listens has. Those of the asker's own machine come last.
  */
-export function foundAddresses(
-  multiaddrs: PeerInfo["multiaddrs"],
-  peer: PeerId,
-): readonly string[] {
+export function foundAddresses(multiaddrs: readonly Multiaddr[], peer: PeerId): readonly string[] {
   const plain = multiaddrs.filter((address) => {
     const names = address.getComponents().map(({ name }) => name);
     return PLAIN_TCP.test(names.join("/")) && isPrivate(address);

@@ -36,8 +36,9 @@ import {
   gossipService,
   gossipTopic,
 } from "./gossip-broadcast.ts";
-import { DIAL_TIMEOUT_MS, driveKeeper } from "./keeper-driver.ts";
+import { DIAL_TIMEOUT_MS, driveKeeper, foundAddresses } from "./keeper-driver.ts";
 import { lanAddressesOf } from "./hub-addresses.ts";
+import { createHubDirectory } from "./hub-directory.ts";
 import { createLanAddresses, hostOf } from "./lan-candidates.ts";
 import { isDirect } from "./link-kind.ts";
 import { libp2pPrivateKey, publicKeyOfPeerId } from "./peer-identity.ts";
@@ -92,8 +93,8 @@ export const DEVICE_RELAY_LIMITS: RelayLimits = { ...HUB_RELAY_LIMITS, reservati
 export interface Libp2pNetwork extends Network {
   /** Where others can dial this peer, each ending in `/p2p/<self>`. Empty before `start`. */
   readonly addresses: () => readonly string[];
-  /** Where a connected peer says that it can be dialled, best for browsers first; LAN addresses only. */
-  readonly addressesOf: (peer: PeerId) => readonly string[];
+  /** Where the hubs that this peer is connected with can be dialled, best for browsers first. */
+  readonly hubAddresses: () => readonly string[];
   /** Milliseconds, from libp2p's ping; `null` before the first. */
   readonly roundTripMs: (peer: PeerId) => number | null;
   /** Of any kind, relayed ones too. */
@@ -151,7 +152,6 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   let gossip: GossipBroadcast | null = null;
   const undo: (() => void)[] = [];
   const lanAddresses = createLanAddresses();
-  const addressesByPeer = new Map<PeerId, readonly string[]>();
   /** An event of the peer's name for each link. */
   const linkUp = new EventTarget();
 
@@ -184,6 +184,21 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   const connectionsTo = (peer: PeerId): Connection[] =>
     libp2p.getConnections(peerIdFromString(peer));
 
+  const directory = createHubDirectory({
+    libp2p,
+    clock,
+    role,
+    connectionTo: (peer) => links.link(peer)?.connection,
+    onHub: (peer, addresses, heardOver) => {
+      const dialable =
+        plan.signalling === "none"
+          ? foundAddresses(addresses, peer)
+          : lanAddressesOf(peer, addresses, heardOver);
+      keeper.handle({ type: "found", peer, addresses: dialable });
+    },
+    onBroken: penalise,
+  });
+
   function penalise(peer: PeerId, code: MeshErrorCode): void {
     const untilMs = standing.strike(peer, code, clock.nowMs());
     if (untilMs === null) return;
@@ -204,12 +219,13 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     state = "running";
     handlers = given;
     libp2p.addEventListener("peer:identify", learnAddresses);
-    libp2p.addEventListener("peer:disconnect", forgetAddresses);
+    libp2p.addEventListener("peer:disconnect", disconnected);
     undo.push(plan.prepare(lanAddresses), () => {
       libp2p.removeEventListener("peer:identify", learnAddresses);
-      libp2p.removeEventListener("peer:disconnect", forgetAddresses);
+      libp2p.removeEventListener("peer:disconnect", disconnected);
     });
     await libp2p.handle(SYNC_PROTOCOL, links.accept, { runOnLimitedConnection: false });
+    await directory.serve();
     await plan.beforeStart();
     try {
       await libp2p.start();
@@ -223,6 +239,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     }
     const housekeeping = setInterval(() => {
       links.open();
+      directory.refresh();
       gossip?.heal((peer) => newestFirst(connectionsTo(peer))[0]);
     }, HOUSEKEEPING_MS);
     undo.push(() => clearInterval(housekeeping), plan.onNetworkChange(networkChanged));
@@ -231,14 +248,14 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
 
   function learnAddresses({ detail }: CustomEvent<IdentifyResult>): void {
     const hub = detail.peerId.toString();
-    addressesByPeer.set(hub, lanAddressesOf(detail));
+    directory.identified(detail);
     const address = detail.observedAddr === undefined ? null : hostOf(detail.observedAddr);
     const isHub = hubs.some(({ peer }) => peer === hub);
     if (isHub && address !== null && isDirect(detail.connection)) lanAddresses.learn(hub, address);
   }
 
-  function forgetAddresses({ detail }: CustomEvent<{ toString: () => string }>): void {
-    addressesByPeer.delete(detail.toString());
+  function disconnected({ detail }: CustomEvent<{ toString: () => string }>): void {
+    directory.disconnected(detail.toString());
   }
 
   async function adopt(paired: PairedConnection, signal: AbortSignal): Promise<void> {
@@ -290,7 +307,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     suggestPeers: (via, peers) => keeper.handle({ type: "suggested", via, peers }),
     links: linksNow,
     addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
-    addressesOf: (peer) => addressesByPeer.get(peer) ?? [],
+    hubAddresses: directory.addresses,
     roundTripMs: (peer) => links.link(peer)?.connection.rtt ?? null,
     connectionCount: () => libp2p.getConnections().length,
     networkChanged,

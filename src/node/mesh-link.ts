@@ -131,12 +131,7 @@ export function createMeshLink(options: MeshLinkOptions): MeshLink {
       await link.network.adopt(paired, signal);
     },
     addresses: () => link?.network.addresses() ?? [],
-    hubAddresses: () => {
-      if (link === null) return [];
-      const { network, drive: running } = link;
-      const hubs = running.status().peers.filter(({ role }) => role === "hub");
-      return hubs.flatMap(({ peer }) => network.addressesOf(peer));
-    },
+    hubAddresses: () => link?.network.hubAddresses() ?? [],
   };
 }
 

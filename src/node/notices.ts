@@ -97,8 +97,12 @@ function linkNotices(status: Omit<MeshStatus, "notices">): string[] {
   const webrtc = platform.lacks.find(({ feature }) => feature === "webrtc");
   const sentences = webrtc === undefined ? [] : [`${webrtc.effect} ${webrtc.remedy}`];
   const linked = linkedPeers(status);
-  if (linked.length === 0) sentences.push("Looking for other devices.");
-  else if (peers.some(({ link }) => link === "relayed")) {
+  if (linked.length === 0) {
+    sentences.push("Looking for other devices.");
+    // Of itself, a device finds back only to hubs and through devices that it is linked to.
+    const isPairing = platform.secureContext !== null && webrtc === undefined;
+    if (isPairing) sentences.push("Where no hub is near, pair with a device that is.");
+  } else if (peers.some(({ link }) => link === "relayed")) {
     sentences.push("Not every device is linked directly: its changes come through others.");
   }
   const silent = linked.filter(({ quality }) => quality === "silent").length;

@@ -34,6 +34,13 @@ import { hasWebrtc } from "./transports.ts";
  */
 export async function openMesh(options: OpenMeshOptions): Promise<Mesh> {
   checkOptions(options);
+  // Whatever going online takes, as long as the page's server is there to load it from.
+  const loading = import("./transports-browser.ts").catch(() => undefined);
+  const [mesh] = await Promise.all([openAsTab(options), loading]);
+  return mesh;
+}
+
+async function openAsTab(options: OpenMeshOptions): Promise<Mesh> {
   const { storage = "auto" } = options;
   if (typeof storage === "object") {
     throw new MeshError("ERR_OPTION_INVALID", "storage { directory } exists in Node only");

@@ -204,7 +204,7 @@ function parseCandidate(
 }
 
 /** The other end's answer, as it would have written it. */
-export function describe(to: PairingRoute, dtls: "active" | "passive"): string {
+function describe(to: PairingRoute, dtls: "active" | "passive"): string {
   const candidates = to.candidates.map(
     ({ host, port }, i) =>
       `a=candidate:${i + 1} 1 udp ${2_113_937_151 - i} ${host} ${port} typ host`,

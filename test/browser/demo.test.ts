@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
+import { encode } from "uqr";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import {
   type Chromium,
@@ -80,6 +81,15 @@ async function readText(page: Page, code: string): Promise<void> {
   await page.getByTestId("pair-read").click();
 }
 
+/** A code that is of something else is told of, and the camera looks on. */
+async function lookAtAnInvite(page: Page): Promise<void> {
+  const { data, size } = encode("https://example.test/#join=nothing", { border: 4 });
+  writeQrVideo(camera, size, (x, y) => data[y]?.[x] === true);
+  await page.getByTestId("pair-camera").click();
+  await page.getByText("another kind of code").waitFor();
+  await page.getByTestId("pair-camera").click();
+}
+
 /** Holds the camera of one before the screen of the other. */
 async function readByCamera(page: Page, shownBy: Page): Promise<void> {
   const qr = shownBy.getByTestId("pair-qr");
@@ -140,6 +150,7 @@ test("two devices pair by text, a third by camera; the picture shows all of them
 
   const cleo = await openDevice("Cleo", "begin-pairing");
   await openPairing(ben);
+  await lookAtAnInvite(cleo);
   await readByCamera(cleo, ben);
   await cleo.getByTestId("pair-refuse").click();
   await readByCamera(cleo, ben);
@@ -194,28 +205,41 @@ test("a second tab works through the first; what that one cuts off by closing is
   await second.waitForFunction(() => "rowmesh" in globalThis);
   await second.getByTestId("tab-mesh").click();
   await second.getByTestId("tab-follower").waitFor();
-
-  await second.getByTestId("tab-sightings").click();
-  await second.getByTestId("add-sighting").click();
-  await second.getByTestId("field-animal").fill("Pine marten");
-  await second.getByTestId("field-place").fill("Ridge path");
-  await holdNextTransaction(second);
-  await second.getByTestId("save").click();
-  await second.waitForFunction(() => "goOn" in globalThis);
-  await first.close();
+  for (const page of [first, second]) await page.evaluate("rowmesh.isBefore = true");
+  await second.getByTestId("rename").fill("Eva Maria");
+  await second.getByTestId("rename").press("Enter");
+  for (const page of [first, second]) {
+    await page.getByTestId("tab-mesh").click();
+    await expect.poll(() => textOf(page, "observers"), POLL).toContain("Eva Maria");
+  }
+  // Both open again, under the new name.
+  const role = "globalThis.rowmesh?.isBefore ? null : globalThis.rowmesh?.mesh.status().tab.role";
+  const roles = (): Promise<unknown[]> =>
+    Promise.all([first, second].map((page) => page.evaluate(role)));
+  await expect.poll(roles, POLL).toEqual(expect.arrayContaining(["leader", "follower"]));
+  // Whichever of the two leads now is the one to be closed.
+  const [leader, follower] = (await roles())[0] === "leader" ? [first, second] : [second, first];
+  await follower.getByTestId("tab-sightings").click();
+  await follower.getByTestId("add-sighting").click();
+  await follower.getByTestId("field-animal").fill("Pine marten");
+  await follower.getByTestId("field-place").fill("Ridge path");
+  await holdNextTransaction(follower);
+  await follower.getByTestId("save").click();
+  await follower.waitForFunction(() => "goOn" in globalThis);
+  await leader.close();
   // Before that the first one's worker may still be there to commit it.
-  await expect.poll(() => second.evaluate("rowmesh.mesh.status().tab.role"), POLL).toBe("leader");
-  await second.evaluate("goOn()");
-  expect(await textOf(second, "problem")).toContain("ERR_TAB_LOST");
-  await second.getByTestId("try-again").click();
-  await second.getByTestId("sighting-sheet").waitFor({ state: "detached" });
-  await expect.poll(() => second.getByTestId("sighting-row").count(), POLL).toBe(1);
-  expect(await second.getByTestId("sighting-row").innerText()).toMatch(
+  await expect.poll(() => follower.evaluate("rowmesh.mesh.status().tab.role"), POLL).toBe("leader");
+  await follower.evaluate("goOn()");
+  expect(await textOf(follower, "problem")).toContain("ERR_TAB_LOST");
+  await follower.getByTestId("try-again").click();
+  await follower.getByTestId("sighting-sheet").waitFor({ state: "detached" });
+  await expect.poll(() => follower.getByTestId("sighting-row").count(), POLL).toBe(1);
+  expect(await follower.getByTestId("sighting-row").innerText()).toMatch(
     /Pine marten[\s\S]*Ridge path/,
   );
 
-  await second.getByTestId("tab-mesh").click();
-  await expect.poll(() => second.getByTestId("tab-follower").count(), POLL).toBe(0);
+  await follower.getByTestId("tab-mesh").click();
+  await expect.poll(() => follower.getByTestId("tab-follower").count(), POLL).toBe(0);
 });
 
 test("devices of two meshes do not mix: one opens a new notebook, and they pair in that", async () => {
@@ -268,6 +292,8 @@ test("the picture and the decoder are no part of what a first visit loads", () =
 
 test("a page over plain http says what it lacks, and pairs by text alone", async () => {
   const page = await openDevice("Dora", "begin", PLAIN_HTTP_HOST);
+  const https = { origin: "https://192.168.1.5:4383", trustUrl: "http://192.168.1.5:4381/trust" };
+  await page.route("**/rowmesh.json", (route) => route.fulfill({ json: { https } }));
   await page.getByTestId("tab-mesh").click();
   const lacks = page.getByTestId("lack");
   const features = await lacks.evaluateAll((found) =>
@@ -276,6 +302,8 @@ test("a page over plain http says what it lacks, and pairs by text alone", async
   expect(new Set(features)).toEqual(
     new Set(["camera", "opfs", "service-worker", "web-locks", "webcrypto"]),
   );
+  const way = ["https-page", "trust-page"].map((id) => page.getByTestId(id).getAttribute("href"));
+  expect(await Promise.all(way)).toEqual([https.origin, https.trustUrl]);
   await page.getByTestId("pair").click();
   await page.getByTestId("no-camera").waitFor();
   expect(await page.getByTestId("pair-camera").count()).toBe(0);

@@ -1,10 +1,18 @@
 /** The hub's own authority, what it may vouch for, and the hub's page over https. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { once } from "node:events";
 import { request } from "node:https";
-import { connect as connectPlain } from "node:net";
+import { type AddressInfo, connect as connectPlain, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
@@ -370,6 +378,36 @@ describe("rowmesh hub --https", () => {
     const again = JSON.parse(await start().line(/./)) as typeof ready;
     expect(again.trust.sha256).toBe(ready.trust.sha256);
   }, 60_000);
+
+  test("says it when its port is in use", async () => {
+    const blocker = createServer();
+    blocker.listen(0, HOST);
+    await once(blocker, "listening");
+    const { port } = blocker.address() as AddressInfo;
+    const hub = start("--https-port", String(port), "--data", "blocked");
+    const { code, stderr } = await hub.ended;
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/a port is in use.* choose another/)]);
+    blocker.close();
+    await once(blocker, "close");
+  }, 60_000);
+
+  test("of several hubs is known by one authority that was copied", async () => {
+    const first = await loadOrCreateAuthority(join(folder, "hub"), "hub", "pi", nowMs);
+    mkdirSync(join(folder, "second"));
+    copyFileSync(join(folder, "hub/authority.json"), join(folder, "second/authority.json"));
+    const second = await loadOrCreateAuthority(join(folder, "second"), "other", "pc", nowMs);
+    const certificate = await issueCertificate(second, [HOST], nowMs);
+    const server = await openSiteServer({
+      port: 0,
+      host: HOST,
+      site: null,
+      describe: async () => ({}),
+      tls: certificate,
+      trust: null,
+    });
+    expect((await ask(server.port, "/", first.root)).status).toBe(200);
+    await server.close();
+  });
 
   test("is not for public addresses", async () => {
     const hub = startCli(

@@ -16,6 +16,7 @@ import {
   FrameRecordReader,
 } from "../../src/node/frame-record.ts";
 import { SYNC_PROTOCOL } from "../../src/node/frame-links.ts";
+import { HUBS_PROTOCOL } from "../../src/node/hub-directory.ts";
 import { gossipService } from "../../src/node/gossip-broadcast.ts";
 import type { MeshId } from "../../src/protocol/ids.ts";
 import { decodeMessage, encodeMessage, type Message } from "../../src/protocol/messages.ts";
@@ -46,6 +47,8 @@ export interface HostileOptions {
   readonly topic: string;
   /** "no": what is received never gets its window back. Default "yes". */
   readonly reads?: "yes" | "no";
+  /** Makes it a hub, which is asked for others. */
+  readonly tellsHubs?: (stream: Stream) => void;
 }
 
 /** Its id is below the victim's: it is the one to open streams. */
@@ -60,6 +63,8 @@ export async function openHostilePeer(options: HostileOptions): Promise<HostileP
     connectionGater: { denyDialMultiaddr: () => false },
     services: { identify: identify(), pubsub: gossipService(options.topic) },
   });
+  const { tellsHubs } = options;
+  if (tellsHubs !== undefined) await node.handle(HUBS_PROTOCOL, tellsHubs);
   const redial = (): Promise<Connection> =>
     node.dial(address, { signal: AbortSignal.timeout(3_000) });
   return {

@@ -7,6 +7,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { type BrowserContext, type CDPSession, chromium, type Page } from "playwright-core";
+import type { Check } from "../../src/cli/check.ts";
+import { askHub } from "../../src/cli/control-socket.ts";
+import type { HubStatus } from "../../src/cli/status-report.ts";
 import type { MeshStatus } from "../../src/node/api.ts";
 import type { LocalAuthority } from "../../src/cli/local-authority.ts";
 import type { TlsCertificate } from "../../src/cli/site-server.ts";
@@ -37,14 +40,16 @@ export interface Hub {
   readonly stolenAuthority: () => LocalAuthority;
   /** Whether its https page answers, to somebody on its own host who trusts the authority. */
   readonly answersSecurely: () => boolean;
+  /** As its control socket says. */
+  readonly status: () => Promise<HubStatus>;
   /** Under the same identity: its directory is kept. */
   readonly start: () => Promise<void>;
   readonly kill: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
-/** Not started yet. `site`: the folder to serve. */
-export function createHub(host: LanHost, site: string): Hub {
+/** Not started yet. `site`: the folder to serve; `joins`: a join link, or the page of another hub. */
+export function createHub(host: LanHost, site: string, joins: string | null = null): Hub {
   const data = openFolder("hub");
   let ready: HubReady = { peerId: "", url: "", trust: { sha256: "" } };
   let ended: Promise<void> = Promise.resolve();
@@ -72,6 +77,7 @@ export function createHub(host: LanHost, site: string): Hub {
       const env = { ...process.env, NODE_EXTRA_CA_CERTS: root };
       return spawnSync(command, args, { env, stdio: "ignore" }).status === 0;
     },
+    status: async () => (await askHub(data.path)) as HubStatus,
     start: async () => {
       const [command, ...args] = host.command(
         process.execPath,
@@ -83,6 +89,7 @@ export function createHub(host: LanHost, site: string): Hub {
         `--port=${HUB_PORT}`,
         `--data=${data.path}`,
         `--site=${site}`,
+        ...(joins === null ? [] : [`--join=${joins}`]),
       );
       const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
       ended = new Promise((resolve) => {
@@ -97,6 +104,31 @@ export function createHub(host: LanHost, site: string): Hub {
       data.remove();
     },
   };
+}
+
+/** What `rowmesh doctor` finds on this host, by name; a name that is there twice has its worst. */
+export async function doctorOn(
+  host: LanHost,
+  ...args: readonly string[]
+): Promise<Readonly<Record<string, Check["verdict"]>>> {
+  const [command, ...rest] = host.command(
+    process.execPath,
+    "dist/cli/main.js",
+    "doctor",
+    "--json",
+    ...args,
+  );
+  const child = spawn(command, rest, { stdio: ["ignore", "pipe", "inherit"] });
+  let text = "";
+  for await (const chunk of child.stdout) text += String(chunk);
+  const { checks } = JSON.parse(text) as { readonly checks: readonly Check[] };
+  const worstFirst = ["fail", "warn", "ok"] as const;
+  return Object.fromEntries(
+    checks.map(({ name }) => {
+      const verdicts = new Set(checks.filter((each) => each.name === name).map((c) => c.verdict));
+      return [name, worstFirst.find((verdict) => verdicts.has(verdict)) ?? "ok"];
+    }),
+  );
 }
 
 interface Folder {

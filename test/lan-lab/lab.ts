@@ -24,7 +24,7 @@ export interface LabOptions {
   readonly tell: (text: string) => void;
 }
 
-export interface AddBrowserOptions extends Partial<Omit<BrowserOptions, "executable">> {
+interface AddBrowserOptions extends Partial<Omit<BrowserOptions, "executable">> {
   /** With others on it, which end when it does; left out: a host of its own. */
   readonly host?: LanHost;
 }
@@ -35,6 +35,8 @@ export interface Lab {
   readonly tell: (text: string) => void;
   /** All that were started, in order. */
   readonly browsers: readonly LabBrowser[];
+  /** Running when it resolves, on a host of its own; `joins` as in {@link createHub}. */
+  readonly addHub: (joins: string) => Promise<Hub>;
   /** Its page is not open yet. */
   readonly addBrowser: (options?: AddBrowserOptions) => Promise<LabBrowser>;
   /** Serves the lab's page from an https origin that is not the hub's. */
@@ -55,6 +57,7 @@ export async function openLab(options: LabOptions, browserCount: number): Promis
   const lan = openLan();
   const hub = createHub(lan.addHost("hub"), options.site);
   const browsers: LabBrowser[] = [];
+  const hubs = [hub];
   let written = 0;
 
   const addBrowser: Lab["addBrowser"] = async ({ trusts = null, args = [], host } = {}) => {
@@ -71,6 +74,12 @@ export async function openLab(options: LabOptions, browserCount: number): Promis
     tell: options.tell,
     browsers,
     addBrowser,
+    addHub: async (joins) => {
+      const added = createHub(lan.addHost(`hub${hubs.length + 1}`), options.site, joins);
+      hubs.push(added);
+      await added.start();
+      return added;
+    },
     addPublicSite: (tls) => servePublicSite(lan.addSite("site"), options.site, tls),
     write: async (notes, writers = browsers) => {
       await Promise.all(writers.map((writer) => writer.write(notes)));
@@ -103,7 +112,7 @@ export async function openLab(options: LabOptions, browserCount: number): Promis
     },
     close: async () => {
       await Promise.all(browsers.map((browser) => browser.close()));
-      await hub.close();
+      await Promise.all(hubs.map(({ close }) => close()));
       lan.close();
     },
   };

@@ -68,6 +68,7 @@ export const https: Scenario = {
 
     const stranger = await lab.addBrowser();
     await assert.rejects(stranger.open(lab.hub.secureUrl()), /ERR_CERT_AUTHORITY_INVALID/);
+    assert.deepEqual([await seesTrust(one, lab), await seesTrust(stranger, lab)], [true, false]);
     await refusesImpostor(one, lab);
 
     lab.hub.host.moveTo(98);
@@ -204,6 +205,16 @@ const TAB_MS = 15_000;
 async function seesThroughCamera({ page }: LabBrowser): Promise<number> {
   await page().context().grantPermissions(["camera"]);
   return page().evaluate(() => globalThis.lab!.origin.seesThroughCamera());
+}
+
+/** What the trust page shows a device of itself. */
+async function seesTrust({ page }: LabBrowser, { hub }: Lab): Promise<boolean> {
+  const tab = await page().context().newPage();
+  await tab.goto(`${hub.url()}trust`);
+  const width = await tab.evaluate(() => document.images[0]?.naturalWidth ?? -1);
+  await tab.close();
+  assert.ok(width >= 0, "the page has its image");
+  return width > 0;
 }
 
 /** A web site with a certificate of the stolen authority gets nowhere. */

@@ -7,6 +7,8 @@ import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { directPeers, describe, type Lab, pause, until } from "./lab.ts";
 import type { LabBrowser } from "./hosts.ts";
+import { pairingScenarios } from "./pairing-scenarios.ts";
+import { twoHubs } from "./hub-scenarios.ts";
 import { https, origins, publicOrigin } from "./origin-scenarios.ts";
 
 export type Measures = Readonly<Record<string, number | string>>;
@@ -422,9 +424,11 @@ export const scenarios = (crowdSize: number): readonly Scenario[] => [
   slowLink,
   hubMoves,
   gossipKilled,
+  twoHubs,
   https,
   publicOrigin,
   origins,
+  ...pairingScenarios,
   crowd(crowdSize),
   linkDown("link-down-5min", 300_000, "silent"),
 ];

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import {
   CHUNK_BYTES,
+  FRAME_BYTES_MAX,
   INGEST_BYTES_MAX,
   NEW_AUTHORS_CLAIMED_MAX,
   WANT_BYTES_MAX,
@@ -38,9 +39,7 @@ test("[AE15] chunks of no want, twice, of another length or beyond what was aske
   machine.tell({ type: "changed", entries: [], broadcasts: [], incoming: [large] });
   machine.pass(300);
   const [asked] = only(machine.sent("a"), "wantChunks");
-  const indexes = (asked?.chunks ?? []).flatMap(({ first, last }) =>
-    Array.from({ length: last - first + 1 }, (_, i) => first + i),
-  );
+  const indexes = indexesOf(asked?.chunks ?? []);
   const [one = 0, two = 0] = indexes;
   const other = Array.from({ length: 20 }, (_, i) => i).find((i) => !indexes.includes(i)) ?? 0;
   const chunk = (index: number, length = CHUNK_BYTES, id = asked?.want ?? 0): Message => ({
@@ -156,14 +155,14 @@ test("[AE15] a vector of ever more authors is remembered up to its limit", () =>
   expect(only(machine.sent("b"), "want")[0]?.ranges).toEqual([range(0x10_0000, 1, 3)]);
 }, 60_000);
 
-test("[AE15] more than one want's bytes under one want are refused", () => {
+test("[AE15] more than one want's bytes, and a frame, under one want are refused", () => {
   const machine = createMachine();
   machine.connect("a", [entry(1, 1_000_000)]);
   const want = only(machine.sent("a"), "want")[0]?.want ?? 0;
   for (let i = 0; i < 100; i++) {
     machine.frame("a", { type: "run", want, run: runOf(1, 1 + i, 1, 200_000) });
   }
-  expect(machine.take("ingest").length).toBe(6);
+  expect(machine.take("ingest").length).toBe(7);
   expect(machine.replication.intakeBytes()).toBeLessThan(INGEST_BYTES_MAX);
 });
 
@@ -213,3 +212,30 @@ test("[AE15] any bytes at any time end in a count, never in an exception", () =>
   expect(refusals.get("ERR_NOT_CANONICAL")).toBeGreaterThan(500);
   expect(intakeBytes).toBeLessThan(8 * WANT_BYTES_MAX);
 }, 60_000);
+
+test("[AE5] the last read of an answer may go beyond its bytes, no more", () => {
+  const machine = createMachine();
+  machine.connect("a", [entry(1, 2_000)]);
+  const [{ want } = { want: 0 }] = only(machine.sent("a"), "want");
+  let version = 0;
+  /** @returns its bytes */
+  const say = (type: "run" | "outline", payloadBytes: number): number => {
+    version++;
+    const part =
+      type === "run" ? runOf(1, version, 1, payloadBytes) : outlineOf(1, version, payloadBytes);
+    machine.frame("a", type === "run" ? { type, want, run: part } : { type, want, outline: part });
+    return part.length;
+  };
+  const refusals = () => [...machine.replication.status().refusals];
+  let bytes = 0;
+  while (bytes < WANT_BYTES_MAX - 10_000) bytes += say("run", 1_000);
+  // Read as outline, outline, and then the run that crosses the limit; sent with the run first.
+  bytes += say("run", CHUNK_BYTES);
+  expect(bytes).toBeGreaterThan(WANT_BYTES_MAX);
+  bytes += say("outline", 3 * CHUNK_BYTES) + say("outline", 3 * CHUNK_BYTES);
+  expect(refusals()).toEqual([]);
+  while (bytes < WANT_BYTES_MAX + FRAME_BYTES_MAX) bytes += say("run", 10_000);
+  expect(refusals()).toEqual([]);
+  say("run", 1);
+  expect(refusals()).toEqual([["ERR_UNASKED", 1]]);
+});

@@ -138,3 +138,42 @@ test("[L17] a chunk a minute holds no place, a sixtieth does", async () => {
   expect(kept.slice(0, 3)).toEqual(giants.slice(1).map(({ headerHash }) => headerHash));
   await carol.close();
 });
+
+test("[L15] what is whole and cannot be logged is tried again when its author's log changed, not else", async () => {
+  const memory = createMemoryStorage();
+  let commits = 0;
+  const storage = {
+    ...memory,
+    commit: async () => {
+      commits++;
+      await memory.commit();
+    },
+  };
+  const carol = await openReplica(3, { storage });
+  const queue = queueOf(carol);
+  const first = await forge(100, payloadOf([]));
+  const second = await forge(100, payloadOf([]), { version: 2, previousHash: first.headerHash });
+  const after = { version: 3, previousHash: second.headerHash };
+  const waiting = await Promise.all([1, 2].map((fill) => forge(100, payloadFilled(fill), after)));
+  for (const each of waiting) await queue.ingest([{ type: "outline", bytes: outlineOf(each) }]);
+  // Which branch they follow is not here.
+  await carol.append([first, await forge(100, payloadOf([], 2))]);
+  for (const { headerHash, payload } of waiting) {
+    const chunks = [payload.subarray(0, CHUNK_BYTES), payload.subarray(CHUNK_BYTES)];
+    for (const [index, bytes] of chunks.entries()) {
+      await queue.ingest([{ type: "chunk", headerHash, index, bytes }]);
+    }
+  }
+  const before = commits;
+  for (let author = 200; author < 220; author++) {
+    await carol.append([await forge(author, payloadOf([]))]);
+  }
+  // It was one more for each that waits: up to 64 for every changeset of anybody.
+  expect(commits - before).toBe(20);
+  await carol.append([second]);
+  expect(carol.incoming()).toEqual([]);
+  const { site } = first.header;
+  const heads = carol.vector().filter((entry) => entry.site === site);
+  expect(heads.map(({ head }) => head).sort((a, b) => a - b)).toEqual([1, 3, 3]);
+  await carol.close();
+});

@@ -93,6 +93,15 @@ test("a closed mesh stays closed", async () => {
   expect(mesh.status().online).toBe(false);
 });
 
+test("Node has no WebRTC to pair with, and says so; a closed mesh says that it is closed", async () => {
+  const mesh = await open();
+  await expect(mesh.pair()).rejects.toMatchObject({ code: "ERR_NOT_SUPPORTED" });
+  const signal = AbortSignal.abort();
+  await expect(mesh.pair({ signal })).rejects.toMatchObject({ code: "ERR_ABORTED" });
+  await mesh.close();
+  await expect(mesh.pair()).rejects.toMatchObject({ code: "ERR_CLOSED" });
+});
+
 test("closing while going online ends offline", async () => {
   const mesh = await open();
   await mesh.invite();

@@ -261,6 +261,11 @@ test("what keeps a browser from linking, and who says nothing, is said with what
     "No links. Switch it on.",
     "Looking for other devices.",
   ]);
+  const browser = { ...NODE_PLATFORM, secureContext: true };
+  expect(statusWith([], [], {}, { meshId, platform: browser }).notices.slice(1)).toEqual([
+    "Looking for other devices.",
+    "Where no hub is near, pair with a device that is.",
+  ]);
   const peer = { ...peerOf(alice, alice.siteId, "Alice"), awaitedMs: 0 };
   const links = [{ id: peer.peer, link: "webrtc" }] as const;
   const nowMs = 60_000;

@@ -1,6 +1,7 @@
 /** The codes of docs/PAIRING.md: small, one encoding, anything else refused by name. */
 import { createHash } from "node:crypto";
 import * as fc from "fast-check";
+import { encode } from "uqr";
 import { expect, test } from "vitest";
 import {
   decodePairingCode,
@@ -95,6 +96,10 @@ test("what Chromium offers on two networks fits, the best candidates first", () 
     },
   });
   expect(bytes.length).toBe(135);
+  // A QR code that a phone reads from another's screen.
+  for (const text of [pairingText(bytes), pairingText(new Uint8Array(PAIRING_CODE_BYTES_MAX))]) {
+    expect(encode(text, { ecc: "M", boostEcc: false }).version).toBeLessThanOrEqual(8);
+  }
   expect(pairingText(bytes).length).toBe(203);
   expect(decodePairingCode(bytes).route.candidates).toEqual(candidates.slice(0, 2));
 });

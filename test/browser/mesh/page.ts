@@ -13,6 +13,8 @@ const app = {
   schema: SCHEMA,
   /** The one that is open. */
   mesh: null as Mesh | null,
+  /** Writes that were, of a test that counts them. */
+  acknowledged: 0,
   open: async (options: OpenMeshOptions): Promise<Mesh> => {
     app.mesh = await openMesh({ schema: SCHEMA, ...options });
     return app.mesh;

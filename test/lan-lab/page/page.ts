@@ -4,7 +4,7 @@
  */
 // First: the package takes hold of RTCPeerConnection as it loads.
 import { webrtc } from "./watch-webrtc.ts";
-import { type Mesh, openMesh } from "rowmesh";
+import { type Mesh, openMesh, type Pairing } from "rowmesh";
 
 const SCHEMA = {
   version: 1,
@@ -25,10 +25,12 @@ async function open(): Promise<Mesh> {
   // Pages over plain http have none.
   await (navigator.serviceWorker as ServiceWorkerContainer | undefined)?.register("sw.js");
   const deviceName = params.get("name") ?? "";
-  return openMesh({ name: "lan-lab", schema: SCHEMA, join: await joinLink(), deviceName });
+  const options = { name: "lan-lab", schema: SCHEMA, deviceName };
+  return openMesh(params.has("alone") ? options : { ...options, join: await joinLink() });
 }
 
 const mesh = await open();
+let pairing: Pairing;
 let written = 0;
 let ticks = 0;
 setInterval(() => (ticks += 1), 100);
@@ -88,6 +90,12 @@ const lab = {
   /** Stands still while the page is frozen. */
   ticks: (): number => ticks,
   webrtc,
+  showCode: async (): Promise<string> => {
+    pairing = await mesh.pair();
+    return pairing.code;
+  },
+  /** With the device of that code. @returns its peer id */
+  connect: async (code: string): Promise<string> => (await pairing.connect(code)).peerId,
   /** Each its own changeset. */
   write: async (notes: number): Promise<void> => {
     for (let i = 0; i < notes; i++) {
