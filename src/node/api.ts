@@ -43,6 +43,11 @@ export interface OpenMeshOptions {
   readonly network?: "on" | "off";
   /** "off": no gossipsub; anti-entropy alone carries the data. Default "on". */
   readonly gossip?: "on" | "off";
+  /**
+   * "mdns": asks the LAN by multicast for hubs of this mesh, while there is a network. Default "mdns"
+   * in Node, but where all known hubs are on this machine itself; browsers cannot.
+   */
+  readonly discovery?: "mdns" | "off";
   /** Ends the opening (ERR_ABORTED); without effect afterwards. */
   readonly signal?: AbortSignal;
 }

@@ -34,7 +34,10 @@ export interface HubSettings {
   readonly refusals?: () => ReadonlyMap<MeshErrorCode, number>;
 }
 
-export interface MeshLinkOptions extends Pick<OpenMeshOptions, "gossip" | "deviceName"> {
+export interface MeshLinkOptions extends Pick<
+  OpenMeshOptions,
+  "gossip" | "deviceName" | "discovery"
+> {
   readonly replica: Replica;
   readonly clock: Clock;
   readonly random: Random;
@@ -149,20 +152,29 @@ export function sumCounts(
 }
 
 async function connect(
-  { replica, clock, random, hub, gossip = "on", deviceName = "" }: MeshLinkOptions,
+  {
+    replica,
+    clock,
+    random,
+    hub,
+    gossip = "on",
+    deviceName = "",
+    discovery = "mdns",
+  }: MeshLinkOptions,
   binding: NonNullable<ReturnType<Replica["binding"]>>,
   heldElsewhere: HeldVersions,
 ): Promise<{ readonly network: Libp2pNetwork; readonly drive: Drive }> {
   const role = hub === null ? "device" : "hub";
+  const { hubs } = decodeInvite(binding.invite);
   const network = await createLibp2pNetwork({
     secretKey: replica.keys.secretKey,
     meshId: binding.id,
     role,
-    hubs: hubsToDial(decodeInvite(binding.invite).hubs, role),
+    hubs: hubsToDial(hubs, role),
     gossip,
     listen: hub?.listen ?? [],
     certificate: hub?.certificate ?? null,
-    discovery: discoveryOf(hub),
+    discovery: isOnLan(hub?.listen ?? hubs) ? discovery : "off",
     relay: hub === null ? DEVICE_RELAY_LIMITS : HUB_RELAY_LIMITS,
     clock,
     random,
@@ -193,6 +205,6 @@ const hubsToDial = (addresses: readonly string[], role: "device" | "hub"): reado
 
 const PLAIN_TCP = /^\/ip[46]\/[^/]+\/tcp\/\d+\/p2p\//;
 
-/** A hub that listens on this machine only has nothing to call out to the LAN. */
-const discoveryOf = (hub: HubSettings | null): "mdns" | "off" =>
-  hub === null || hub.listen.every(isLoopback) ? "off" : "mdns";
+/** A hub that listens on this machine only has nothing to call out to the LAN, nor have its devices. */
+const isOnLan = (addresses: readonly string[]): boolean =>
+  addresses.length === 0 || !addresses.every(isLoopback);

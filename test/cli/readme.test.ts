@@ -13,7 +13,7 @@ test("the first example runs as it stands, but for the storage that Node has to 
   const [, example] = /```ts\n([\s\S]*?)```/.exec(README) ?? [];
   expect(example).toBeDefined();
   const program = `import "${dist("cli/node20-polyfills.js")}";
-${(example ?? "").replace('"rowmesh"', `"${dist("index.js")}"`).replace('name: "animals",', 'name: "animals", storage: "memory",')}
+${(example ?? "").replace('"rowmesh"', `"${dist("index.js")}"`).replace('name: "animals",', 'name: "animals", storage: "memory", discovery: "off",')}
 await mesh.close();`;
   const directory = mkdtempSync(join(tmpdir(), "rowmesh-readme-"));
   onTestFinished(() => rmSync(directory, { recursive: true }));

@@ -1,4 +1,5 @@
 /** Hubs alone on a LAN: they find each other by multicast, and the doctor sees what is wrong. */
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,11 +7,37 @@ import process from "node:process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHub, doctorOn, type Hub } from "./hosts.ts";
 import { hubsLinked, linkWithDeadAddress } from "./hub-scenarios.ts";
-import { type Lan, openLan, whyNoLan } from "./lan.ts";
+import { type Lan, type LanHost, openLan, whyNoLan } from "./lan.ts";
 
 const TIMEOUT_MS = 120_000;
 const reason = whyNoLan();
 if (reason !== null) process.stderr.write(`hubs on a LAN are skipped: ${reason}\n`);
+
+/** What a Node program on this host is linked with, once it has two links. */
+async function linksOfProgram(host: LanHost, link: string): Promise<readonly string[]> {
+  const program = `
+    await import("./dist/cli/node20-polyfills.js");
+    const { openMesh } = await import("./dist/index.js");
+    const mesh = await openMesh({ name: "program", storage: "memory", join: process.argv[1] });
+    mesh.onStatus(({ peers }) => {
+      const linked = peers.filter(({ link }) => link !== "none");
+      if (linked.length < 2) return;
+      process.stdout.write(JSON.stringify(linked.map(({ peerId, link }) => peerId + " " + link)));
+      process.exit();
+    });`;
+  const [command, ...args] = host.command(
+    process.execPath,
+    "--input-type=module",
+    "--eval",
+    program,
+    "--",
+    link,
+  );
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], timeout: TIMEOUT_MS });
+  let text = "";
+  for await (const chunk of child.stdout) text += String(chunk);
+  return (JSON.parse(text) as string[]).sort();
+}
 
 describe.skipIf(reason !== null)("two hubs on a LAN", () => {
   let lan: Lan;
@@ -38,6 +65,9 @@ describe.skipIf(reason !== null)("two hubs on a LAN", () => {
       hubs.push(second);
       await second.start();
       await hubsLinked(second, first);
+      expect(await linksOfProgram(lan.addHost("program"), link)).toEqual(
+        [first, second].map((hub) => `${hub.peerId()} tcp`).sort(),
+      );
       const healthy = await doctorOn(second.host, first.url());
       const names =
         "node webrtc address multicast page clock mesh webrtc-direct websocket tcp name";

@@ -33,6 +33,7 @@ async function open(options: Partial<OpenMeshOptions> = {}): Promise<Mesh> {
     schema,
     storage: "memory",
     network: "off",
+    discovery: "off",
     ...options,
   });
   opened.push(mesh);
@@ -227,7 +228,7 @@ test("[L13] a device whose new key finds no network at first tries again", async
     tabRole: () => "alone" as const,
     openPairingChannel: null,
   };
-  const options = { name: "life", schema, storage: "memory" } as const;
+  const options = { name: "life", schema, storage: "memory", discovery: "off" } as const;
   const mesh = await openMeshOver({ ...parts, replica: failing }, options);
   opened.push(mesh);
   await mesh.invite();
