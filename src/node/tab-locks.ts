@@ -12,10 +12,13 @@ export interface HeldLock {
   readonly lost: Promise<void>;
 }
 
+interface LocksScope {
+  readonly navigator?: { readonly locks?: LockManager };
+}
+
 /** Null on pages that are no secure context, whatever the type says. */
-export function webLocks(): LockManager | null {
-  const { locks }: { readonly locks?: LockManager } = navigator;
-  return locks ?? null;
+export function webLocks(scope: LocksScope = globalThis): LockManager | null {
+  return scope.navigator?.locks ?? null;
 }
 
 /** What a tab is held under while its mesh is open. */

@@ -6,6 +6,8 @@ import type { Storage } from "../../src/db/storage.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
 import { type LocalReplica, openReplica } from "../../src/node/replica.ts";
 import { WorkerEndedError } from "../../src/node/pending-calls.ts";
+import { openReplicaOverLink } from "../../src/node/replica-client.ts";
+import { createReplicaHost } from "../../src/node/replica-host.ts";
 import { createSeats, type Seat, type Seats } from "../../src/node/seats.ts";
 import { createSharedDatabase } from "../../src/node/shared-database.ts";
 
@@ -287,6 +289,45 @@ test("a link carries calls and callbacks whichever end is first, and keeps no po
     void remote.double(1);
     expect([one.ports(), other.ports()]).toEqual([0, 0]);
   }
+});
+
+test("a follower's calls, transactions and live queries leave no ports behind; what it began ends with it", async () => {
+  const replica = await open(createMemoryStorage());
+  const [there, here] = [openTabLink("replica", "leader"), openTabLink("replica", "follower")];
+  const { host: replicaHost, leave } = createReplicaHost({
+    replica: () => replica,
+    carry: there.carry,
+  });
+  there.expose(replicaHost);
+  const { replica: remote } = await openReplicaOverLink(here, "nobody's");
+  const before = [there.ports(), here.ports()];
+  for (let at = 0; at < 20; at++) {
+    await remote.db.transaction((tx) => tx.exec(INSERT, [`row ${at}`]));
+    await expect(
+      remote.db.transaction(async () => {
+        throw new RangeError("mine");
+      }),
+    ).rejects.toThrow("mine");
+    const count = await new Promise<unknown>((resolve) => {
+      const stop = remote.db.watch("SELECT count(*) AS n FROM animal", [], ({ rows }) => {
+        resolve(rows[0]?.["n"]);
+        queueMicrotask(() => stop());
+      });
+    });
+    expect(count).toBe(at + 1);
+  }
+  await expect.poll(() => [there.ports(), here.ports()]).toEqual(before);
+  const hanging = remote.db.transaction(async (tx) => {
+    await tx.exec(INSERT, ["lost"]);
+    leave();
+    await new Promise(() => undefined);
+  });
+  await expect(hanging).rejects.toMatchObject({ code: "ERR_ABORTED" });
+  expect(await idsIn(replica)).toHaveLength(20);
+  await remote.close();
+  await expect(remote.db.exec(INSERT, ["late"])).rejects.toMatchObject({ code: "ERR_CLOSED" });
+  there.close();
+  await replica.close();
 });
 
 interface Host {
