@@ -1,7 +1,8 @@
 /**
  * `wss://` on the port of the https page, for pages over https in browsers without WebRTC: they may
  * open no `ws://`. What comes in over TLS is handed on to the hub's own WebSocket port, byte by byte;
- * who is at the other end is proved there, as on every transport.
+ * who is at the other end is
+ * proved there, as on every transport. To the hub these connections come from itself.
  *
  * @module
  */
