@@ -112,10 +112,12 @@ function Notebook(props: { mesh: Mesh }): JSX.Element {
 function MeshPill(): JSX.Element | null {
   if (status.value === null) return null;
   return (
-    <a class="pill" href="#/mesh" data-testid="mesh-pill">
-      <Dot />
-      {summarise(status.value).short}
-    </a>
+    <aside class="pill-place" aria-label="State of the mesh">
+      <a class="pill" href="#/mesh" data-testid="mesh-pill">
+        <Dot />
+        {summarise(status.value).short}
+      </a>
+    </aside>
   );
 }
 

@@ -80,14 +80,24 @@ async function watch(
   }
 }
 
-/** Where the browser has a detector it is quicker; not every one of them knows QR codes. */
+/**
+ * Where the browser has a detector it is quicker. Not every one of them knows QR codes, and one may
+ * fail because the system's service behind it is missing: then the library looks.
+ */
 async function openDetector(): Promise<Detector> {
   const { BarcodeDetector: native } = globalThis as {
     BarcodeDetector?: typeof BarcodeDetector;
   };
   const formats = (await native?.getSupportedFormats()) ?? [];
-  if (native !== undefined && formats.includes("qr_code"))
-    return new native({ formats: ["qr_code"] });
+  if (native === undefined || !formats.includes("qr_code")) return openLibrary();
+  const detector = new native({ formats: ["qr_code"] });
+  return {
+    detect: (image) =>
+      detector.detect(image).catch(async () => (await openLibrary()).detect(image)),
+  };
+}
+
+async function openLibrary(): Promise<Detector> {
   const library = await import("qr/decode.js");
   return new library.BarcodeDetector({ formats: ["qr_code"] });
 }

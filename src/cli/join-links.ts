@@ -9,6 +9,7 @@ import { encode, renderUnicodeCompact } from "uqr";
 import { type Invite, inviteLink } from "../protocol/genesis.ts";
 import { INVITE_ADDRESSES_MAX } from "../protocol/limits.ts";
 import { LOOPBACK_HOST } from "./lan-addresses.ts";
+import { isPrivateAddress } from "./lan-host.ts";
 
 export interface JoinLink {
   /** Of the page, `http://192.168.1.5:4380`. */
@@ -43,6 +44,18 @@ export function joinLink(invite: Invite, origin: string): JoinLink {
   const hubs = [...first, ...rest].slice(0, INVITE_ADDRESSES_MAX);
   return { origin, url: inviteLink({ ...invite, hubs }, `${origin}/`) };
 }
+
+/**
+ * For pages over https: the WebSocket at these addresses, which is the hub's own, over TLS instead,
+ * on the port of the https page.
+ */
+export const overTls = (invite: Invite, own: readonly string[], port: number): Invite => ({
+  ...invite,
+  hubs: invite.hubs.map((address) => {
+    const isSecured = own.includes(address) && isPrivateAddress(hostOf(address) ?? "");
+    return isSecured ? address.replace(/\/tcp\/\d+\/ws\//, `/tcp/${port}/tls/ws/`) : address;
+  }),
+});
 
 /**
  * What a QR code holds that fits a terminal of 80 columns: the link with the addresses of its own

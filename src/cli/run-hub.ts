@@ -16,12 +16,13 @@ import { loadOrCreateCertificate, makeDataDirectory, REPLICA_NAME } from "./data
 import { type HubDoors, hubStatus } from "./hub-status.ts";
 import type { HubOptions, HubPorts } from "./hub-options.ts";
 import { joinLinkOf } from "./join-source.ts";
-import { bestFirst, joinLink, type JoinLink, joinLinks, qrCode } from "./join-links.ts";
+import { bestFirst, joinLink, type JoinLink, joinLinks, overTls, qrCode } from "./join-links.ts";
 import { type HttpsSite, openHttpsSite } from "./https-site.ts";
 import { urlHosts } from "./lan-addresses.ts";
 import { tryPorts } from "./ports.ts";
 import { openSiteServer, type SiteServer } from "./site-server.ts";
 import { TRUST_PATH } from "./trust-page.ts";
+import type { WebSocketPort } from "./web-socket-door.ts";
 
 /** Resolves never: the process ends when the hub has stopped. @throws CommandError, MeshError */
 export async function runHub(options: HubOptions): Promise<never> {
@@ -90,7 +91,7 @@ async function openHub(options: HubOptions): Promise<Hub> {
     ready.mesh = mesh;
     const invite = await inviteNow(mesh);
     const links = joinLinks(invite, plainOrigins(options, web));
-    const secureLinks = joinLinks(invite, web.https?.origins() ?? []);
+    const secureLinks = secureLinksOf(mesh, web, invite);
     const control = await openControl(options, mesh, web);
     return { mesh, web, control, invite, links, secureLinks };
   } catch (error) {
@@ -122,6 +123,11 @@ async function openControl(
   }
 }
 
+function secureLinksOf(mesh: Mesh, { https }: Web, invite: Invite): readonly JoinLink[] {
+  if (https === null) return [];
+  return joinLinks(overTls(invite, ownAddresses(mesh, invite), https.port), https.origins());
+}
+
 const plainOrigins = ({ host }: HubOptions, { server }: Web): readonly string[] =>
   urlHosts(host, networkInterfaces()).map((each) => `http://${each}:${server.port}`);
 
@@ -140,11 +146,23 @@ async function openWeb(options: HubOptions, ready: { readonly mesh: Mesh | null 
     if (ready.mesh === null || server === null) throw new RangeError("the mesh is not open yet");
     const invite = await inviteNow(ready.mesh);
     const { name: meshName } = decodeGenesisBody(invite.genesis.bodyBytes);
-    const description = { meshName, joinUrl: joinLink(invite, origin).url };
-    if (https === null) return description;
+    const describing = (
+      shown: Invite,
+    ): { readonly meshName: string; readonly joinUrl: string } => ({
+      meshName,
+      joinUrl: joinLink(shown, origin).url,
+    });
+    if (https === null) return describing(invite);
+    const own = ownAddresses(ready.mesh, invite);
+    const isSecure = origin.startsWith("https:");
+    const description = describing(isSecure ? overTls(invite, own, https.port) : invite);
     const { host: asked, hostname: askedName } = new URL(origin);
     const trustUrl = `http://${askedName}:${server.port}${TRUST_PATH}`;
     return { ...description, https: { origin: https.origin(asked), trustUrl } };
+  };
+  const webSocket = async (): Promise<WebSocketPort> => {
+    if (ready.mesh === null) throw new RangeError("the mesh is not open yet");
+    return webSocketPort(ownAddresses(ready.mesh, await inviteNow(ready.mesh)));
   };
   try {
     if (ports.https !== null) {
@@ -153,7 +171,11 @@ async function openWeb(options: HubOptions, ready: { readonly mesh: Mesh | null 
         data,
         host,
         name: name ?? hostname(),
-        open: (tls, trust) => openSiteServer({ port, host, site, describe, tls, trust }),
+        open: async (tls, trust) => {
+          const server = await openSiteServer({ port, host, site, describe, tls, trust });
+          server.forwardWebSockets(webSocket);
+          return server;
+        },
       });
     }
     const trust = opened.https?.trust ?? null;
@@ -165,6 +187,15 @@ async function openWeb(options: HubOptions, ready: { readonly mesh: Mesh | null 
     await opened.https?.close();
     throw explained(error, options);
   }
+}
+
+/** `/ip4/192.168.1.5/tcp/4381/ws/p2p/…`; any address of this machine leads to it. */
+function webSocketPort(own: readonly string[]): WebSocketPort {
+  for (const address of own) {
+    const [, , host, , port, transport] = address.split("/");
+    if (transport === "ws" && host !== undefined) return { host, port: Number(port) };
+  }
+  throw new RangeError("the hub listens for no WebSocket");
 }
 
 async function closeWeb({ server, https }: Web): Promise<void> {

@@ -17,6 +17,7 @@ import type { Socket } from "node:net";
 import sirv from "sirv";
 import { isLanHost } from "./lan-host.ts";
 import type { TrustPages } from "./trust-page.ts";
+import { forwardUpgrades, type WebSocketPort } from "./web-socket-door.ts";
 
 export interface SiteServerOptions {
   /** 0 lets the system choose. */
@@ -45,6 +46,8 @@ export interface SiteServer {
   readonly refusedRequests: () => number;
   /** For connections from now on. @throws RangeError when it serves plain http */
   readonly replaceCertificate: (certificate: TlsCertificate) => void;
+  /** From now on a request to open a WebSocket goes there; before, it is a request like any other. */
+  readonly forwardWebSockets: (target: () => Promise<WebSocketPort>) => void;
   /** Ends open connections too. */
   readonly close: () => Promise<void>;
 }
@@ -139,6 +142,7 @@ export async function openSiteServer(options: SiteServerOptions): Promise<SiteSe
       if (!("setSecureContext" in server)) throw new RangeError("serves plain http");
       server.setSecureContext(certificate);
     },
+    forwardWebSockets: (target) => forwardUpgrades(server, target),
     close: () => close(server, sockets),
   };
 }

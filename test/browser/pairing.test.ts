@@ -161,7 +161,9 @@ test("the paired device introduces the next one, which then links with all, help
     globalThis.connections[0]?.close();
     return globalThis.connections.length;
   });
-  await expect.poll(() => a.evaluate(() => globalThis.connections.length), LONG).toBe(made + 1);
+  await expect
+    .poll(() => a.evaluate(() => globalThis.connections.length), LONG)
+    .toBeGreaterThan(made);
   await expect.poll(() => links(a), LONG).toMatchObject({ [ids[1] ?? ""]: "webrtc" });
   await expect.poll(() => links(b), LONG).toMatchObject({ [ids[0] ?? ""]: "webrtc" });
   await insert(a, "of a");

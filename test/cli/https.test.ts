@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { WebSocket } from "ws";
 import { loadOrCreateAuthority } from "../../src/cli/authority-file.ts";
 import { createRenewal } from "../../src/cli/https-site.ts";
 import { parseHubOptions } from "../../src/cli/hub-options.ts";
@@ -31,6 +32,7 @@ import {
 } from "../../src/cli/local-authority.ts";
 import { openSiteServer, type SiteServer } from "../../src/cli/site-server.ts";
 import { createTrustPages } from "../../src/cli/trust-page.ts";
+import { parseInviteLink } from "../../src/protocol/genesis.ts";
 import { type Running, startCli } from "./run-cli.ts";
 
 const HOST = "127.0.0.1";
@@ -321,6 +323,18 @@ describe("options", () => {
   });
 });
 
+/** The first words of whoever is behind the WebSocket (multistream-select, once greeted). */
+async function libp2pGreeting(url: string, root: string): Promise<string> {
+  const socket = new WebSocket(url, { ca: root });
+  await once(socket, "open");
+  socket.send(Buffer.from("\x13/multistream/1.0.0\n"));
+  let said = "";
+  socket.on("message", (bytes: Buffer) => (said += bytes.toString("latin1")));
+  await expect.poll(() => said, { timeout: 10_000 }).toContain("\n");
+  socket.terminate();
+  return said;
+}
+
 describe("rowmesh hub --https", () => {
   const running: Running[] = [];
   afterAll(async () => {
@@ -366,6 +380,12 @@ describe("rowmesh hub --https", () => {
 
     const root = new X509Certificate(bytes).toString();
     const port = Number(secure?.port);
+    const [wss, ...others] = parseInviteLink(ready.httpsUrls[0] ?? "").hubs.filter((address) =>
+      address.includes("/ws/"),
+    );
+    expect([wss, others]).toEqual([expect.stringContaining(`/tcp/${port}/tls/ws/p2p/12D3`), []]);
+    expect(await libp2pGreeting(`wss://${HOST}:${port}/`, root)).toBe("\x13/multistream/1.0.0\n");
+
     const over = await ask(port, "/rowmesh.json", root);
     expect(JSON.parse(over.body.toString())).toEqual({
       ...told,

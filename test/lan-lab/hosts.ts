@@ -32,6 +32,7 @@ export interface Hub {
   /** For a browser on its own host. */
   readonly localUrl: string;
   readonly webSocketUrl: () => string;
+  readonly secureWebSocketUrl: () => string;
   /** For apps that were loaded elsewhere. */
   readonly joinLink: () => string;
   /** The root of its authority, DER, as its page hands it out. */
@@ -64,6 +65,7 @@ export function createHub(host: LanHost, site: string, joins: string | null = nu
     secureUrl: () => `https://${host.address()}:${HUB_HTTPS_PORT}/`,
     localUrl: `http://localhost:${HUB_PORT}/`,
     webSocketUrl: () => `ws://${host.address()}:${HUB_PORT + 1}/`,
+    secureWebSocketUrl: () => `wss://${host.address()}:${HUB_HTTPS_PORT}/`,
     joinLink: () => ready.url,
     authority: () => downloadAuthority(host, ready),
     stolenAuthority: () =>

@@ -177,9 +177,10 @@ async function probe(browser: LabBrowser, url: string, lab: Lab): Promise<readon
   found.push(`storage ${storage.kind}`, `hub ${await linkTo(browser, lab)}`);
   const candidates = await page.evaluate(() => globalThis.lab!.origin.candidateAddresses());
   if (candidates.some((address) => address.endsWith(".local"))) found.push("multicast names");
-  const webSocketUrl = lab.hub.webSocketUrl();
-  if (await page.evaluate((to) => globalThis.lab!.origin.opensWebSocket(to), webSocketUrl)) {
-    found.push("ws");
+  for (const webSocket of [lab.hub.webSocketUrl(), lab.hub.secureWebSocketUrl()]) {
+    if (await page.evaluate((to) => globalThis.lab!.origin.opensWebSocket(to), webSocket)) {
+      found.push(new URL(webSocket).protocol.replace(":", ""));
+    }
   }
   if (has["persist"]) {
     found.push(`persist() ${await page.evaluate(() => globalThis.lab!.origin.persist())}`);
