@@ -119,7 +119,7 @@ async function statement<T>({ signal }: QueryOptions, run: () => Promise<T>): Pr
 }
 
 const runnerOver = (remote: Remote<TransactionHost>, calls: PendingCalls): SqlRunner => {
-  const tx = settling(remote, calls);
+  const tx = settling(remote, calls, "inner");
   return {
     exec: (sql, params = [], options = {}) => statement(options, () => tx.exec(sql, params)),
     query: async <Row extends SqlRow>(

@@ -9,9 +9,12 @@ export class WorkerEndedError extends Error {
   override readonly name = "WorkerEndedError";
 }
 
+/** "inner": of a call that is under way already, as the statements of a transaction are. */
+export type CallPart = "whole" | "inner";
+
 export interface PendingCalls {
   /** What the call gives; or, when that is sooner, what `end` was told. */
-  readonly settle: <T>(call: () => PromiseLike<T>) => Promise<T>;
+  readonly settle: <T>(call: () => PromiseLike<T>, part?: CallPart) => Promise<T>;
   /** From now on calls are refused with this; those under way may still be answered. */
   readonly refuse: (error: Error) => void;
   /** Settles those under way too. Only the first refusal and the first end count. */
@@ -21,10 +24,12 @@ export interface PendingCalls {
 export function createPendingCalls(): PendingCalls {
   const pending = new Set<(error: Error) => void>();
   let refusal: Error | null = null;
+  let ended: Error | null = null;
   return {
-    settle: (call) =>
+    settle: (call, part = "whole") =>
       new Promise((resolve, reject) => {
-        if (refusal !== null) return reject(refusal);
+        const why = part === "whole" ? refusal : ended;
+        if (why !== null) return reject(why);
         pending.add(reject);
         const done = (): boolean => pending.delete(reject);
         call().then(
@@ -43,6 +48,7 @@ export function createPendingCalls(): PendingCalls {
     },
     end: (error) => {
       refusal ??= error;
+      ended ??= error;
       for (const reject of pending) reject(error);
       pending.clear();
     },
@@ -50,12 +56,20 @@ export function createPendingCalls(): PendingCalls {
 }
 
 /** The same calls, each settled one way or the other. */
-export const settling = <Remote extends object>(remote: Remote, calls: PendingCalls): Remote =>
+export const settling = <Remote extends object>(
+  remote: Remote,
+  calls: PendingCalls,
+  part: CallPart = "whole",
+): Remote =>
   new Proxy(remote, {
     get:
       (target, name) =>
       (...args: readonly unknown[]): Promise<unknown> =>
-        calls.settle(() =>
-          (Reflect.get(target, name) as (...all: readonly unknown[]) => Promise<unknown>)(...args),
+        calls.settle(
+          () =>
+            (Reflect.get(target, name) as (...all: readonly unknown[]) => Promise<unknown>)(
+              ...args,
+            ),
+          part,
         ),
   });

@@ -31,7 +31,7 @@ const replica = (): LocalReplica => {
   if (opened === null) throw new RangeError("call open first");
   return opened;
 };
-const { host, leave } = createReplicaHost({ replica, carry: proxy });
+const { host } = createReplicaHost({ replica, carry: proxy });
 const owner: ReplicaOwnerHost = {
   ...host,
   open: async (request) => {
@@ -40,10 +40,8 @@ const owner: ReplicaOwnerHost = {
     if (channel !== null) letTabsIn(replica, channel, term);
     return host.opened();
   },
-  close: async () => {
-    leave();
-    await opened?.close();
-  },
+  // What is at work is finished first.
+  close: async () => opened?.close(),
 };
 expose(owner);
 

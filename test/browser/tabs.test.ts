@@ -303,6 +303,20 @@ test("a tab with a newer schema takes over, the older ones follow it; other tabl
     globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('before')"),
   );
   const newer = await openPage();
+  // Under way when the newer tab comes: the one at work is finished, the other waits for what follows.
+  const slow = first.evaluate(() => {
+    const { app } = globalThis;
+    const written = app.opened().db.transaction(async (tx) => {
+      await tx.exec("INSERT INTO animal (id) VALUES ('slow')");
+      await app.pause(1_000);
+      return tx.exec("INSERT INTO animal (id) VALUES ('slow too')");
+    });
+    return app.outcome(written);
+  });
+  const behind = second.evaluate(() => {
+    const { app } = globalThis;
+    return app.outcome(app.opened().db.exec("INSERT INTO animal (id) VALUES ('behind')"));
+  });
   const opened = await newer.evaluate(async (called) => {
     const { app } = globalThis;
     const schema = {
@@ -315,6 +329,7 @@ test("a tab with a newer schema takes over, the older ones follow it; other tabl
     return mesh.status().tab.role;
   }, name);
   expect(opened).toBe("leader");
+  expect(await Promise.all([slow, behind])).toEqual([1, 1]);
   for (const [page, id] of [
     [first, "first"],
     [second, "second"],
@@ -336,7 +351,15 @@ test("a tab with a newer schema takes over, the older ones follow it; other tabl
     return app.outcome(app.open({ name: called, schema }));
   }, name);
   expect(otherTables).toBe("ERR_SCHEMA_INVALID");
-  expect(await idsIn(newer)).toEqual(["before", "first", "newer", "second"]);
+  expect(await idsIn(newer)).toEqual([
+    "before",
+    "behind",
+    "first",
+    "newer",
+    "second",
+    "slow",
+    "slow too",
+  ]);
   // Nobody is left who knows the file's schema.
   await newer.close();
   await expect
@@ -489,4 +512,22 @@ test("a follower pairs through the leader's window, and sees its pairing end wit
   await leader.close();
   await expect.poll(() => roleOf(follower), POLL).toBe("leader");
   expect(await connect(follower, code)).toBe("ERR_PAIRING_FAILED");
+});
+
+test("a leader that does not answer is told of, until it does again", async () => {
+  const [leader, follower] = (await openTabs(2, newName())) as [Page, Page];
+  const notices = (): Promise<readonly string[]> =>
+    follower.evaluate(() => globalThis.app.opened().status().notices);
+  const silent = expect.stringContaining("does not answer") as unknown;
+  const held = leader.evaluate(() => {
+    const { app } = globalThis;
+    const endless =
+      "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    return app.outcome(
+      app.opened().db.transaction((tx) => tx.query(endless), { timeoutMs: 11_000 }),
+    );
+  });
+  await expect.poll(notices, POLL).toContainEqual(silent);
+  expect(await held).toBe("ERR_TRANSACTION_TIMEOUT");
+  await expect.poll(notices, POLL).not.toContainEqual(silent);
 });
