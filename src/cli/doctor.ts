@@ -7,6 +7,7 @@
 import { networkInterfaces } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { readAuthority } from "./authority-file.ts";
 import { type Check, checkLine, fail, messageOf } from "./check.ts";
 import { type Command, EXIT_FAILURE, EXIT_OK, print, printable, UsageError } from "./command.ts";
 import {
@@ -91,7 +92,7 @@ async function allChecks(
     const isOnLan = status === null || !status.addresses.every(isLoopback);
     if (isOnLan) add(...(await networkChecks()));
     if (status === null) add(await portCheck(ports));
-    else add(...(await checkRunningHub(status, nowMs)));
+    else add(...(await checkRunningHub(status, readAuthority(data)?.root ?? null, nowMs)));
   } catch (error) {
     const [says = "", ...rest] = messageOf(error).split(". ");
     add(fail("hub", says, rest.join(". ")));

@@ -6,23 +6,30 @@
  */
 
 import { networkInterfaces } from "node:os";
+import { connect } from "node:tls";
 import { fingerprintOfCerthash, hubName } from "../node/hub-name.ts";
 import { addressFor } from "../node/hub-name-server.ts";
 import { isLoopback } from "../node/link-kind.ts";
 import { decodeGenesisBody, type Invite, parseInviteLink } from "../protocol/genesis.ts";
 import { type Check, fail, messageOf, ok, warn } from "./check.ts";
 import { askPage } from "./join-source.ts";
+import { withoutBrackets } from "./lan-host.ts";
 import { askName } from "./network-checks.ts";
 import type { HubStatus } from "./status-report.ts";
 
 /** Each takes up to 8 s; a hub on three networks has nine. */
 const DIALS_MAX = 12;
+const TLS_MS = 5_000;
 /** Clocks serve people only: they show when something was written. */
 const CLOCK_APART_MS = 60_000;
 const FUTURE_MS = 600_000;
 
-/** A hub that runs here. */
-export async function checkRunningHub(status: HubStatus, nowMs: number): Promise<readonly Check[]> {
+/** A hub that runs here. `authority`: the root of its https certificates, PEM; null: it has none. */
+export async function checkRunningHub(
+  status: HubStatus,
+  authority: string | null,
+  nowMs: number,
+): Promise<readonly Check[]> {
   const { meshId, meshName, peers, pages, addresses } = status;
   const linked = peers.filter(({ link }) => link !== "none" && link !== "relayed").length;
   const checks: Check[] = [
@@ -38,6 +45,10 @@ export async function checkRunningHub(status: HubStatus, nowMs: number): Promise
   }
   const page = pages.find((each) => each.startsWith("http:"));
   if (page !== undefined) checks.push((await checkPage(new URL(page), nowMs)).check);
+  const secure = pages.find((each) => each.startsWith("https:"));
+  if (secure !== undefined && authority !== null) {
+    checks.push(await checkSecurePage(new URL(secure), authority));
+  }
   return [...checks, ...(await checkAddressesOf(lan.length > 0 ? lan : addresses))];
 }
 
@@ -70,6 +81,25 @@ async function checkPage(page: URL, nowMs: number): Promise<PageCheck> {
     const remedy = rest.join(". ") || "Ask for another link.";
     return { check: fail("page", says, remedy), clock: checkClock(null, nowMs), invite: null };
   }
+}
+
+/** As a device does that trusts the hub's authority. */
+function checkSecurePage(page: URL, authority: string): Promise<Check> {
+  const host = withoutBrackets(page.hostname);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(page.port), ca: authority, timeout: TLS_MS });
+    const end = (check: Check): void => {
+      socket.destroy();
+      resolve(check);
+    };
+    const failed = (why: string): void => {
+      const remedy = "Start the hub again: it then makes a certificate for its addresses of today.";
+      end(fail("https", `${page.origin} is not what a device would trust (${why})`, remedy));
+    };
+    socket.once("secureConnect", () => end(ok("https", `${page.origin}, for who trusts it`)));
+    socket.once("timeout", () => failed("no answer"));
+    socket.once("error", (error) => failed(error.message.split("\n", 1)[0] ?? ""));
+  });
 }
 
 function checkClock(dateMs: number | null, nowMs: number): Check {

@@ -5,7 +5,9 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
+import { join } from "node:path";
 import type { Mesh, MeshStatus } from "../node/api.ts";
 import { openHubMesh } from "../node/open-mesh-node.ts";
 import { isMeshError } from "../protocol/errors.ts";
@@ -78,7 +80,7 @@ function stopSignal(): Promise<void> {
 }
 
 async function openHub(options: HubOptions): Promise<Hub> {
-  const join = options.join === null ? null : await joinLinkOf(options.join);
+  const toJoin = options.join === null ? null : await linkToJoin(options.join, options.data);
   // Everything the hub writes holds or could hold secrets.
   process.umask(0o077);
   makeDataDirectory(options.data);
@@ -87,7 +89,7 @@ async function openHub(options: HubOptions): Promise<Hub> {
   let mesh: Mesh | null = null;
   try {
     await tryPorts(options.host, options.ports);
-    mesh = await openMesh(options, join, web);
+    mesh = await openMesh(options, toJoin, web);
     ready.mesh = mesh;
     const invite = await inviteNow(mesh);
     const links = joinLinks(invite, plainOrigins(options, web));
@@ -98,6 +100,20 @@ async function openHub(options: HubOptions): Promise<Hub> {
     await mesh?.close();
     await closeWeb(web);
     throw explained(error, options);
+  }
+}
+
+/**
+ * A hub that was in a mesh before starts without the page that led it there, after a power cut say;
+ * a new one would found a mesh of its own. @throws as {@link joinLinkOf}
+ */
+async function linkToJoin(text: string, data: string): Promise<string | null> {
+  try {
+    return await joinLinkOf(text);
+  } catch (error) {
+    if (!(error instanceof CommandError) || !existsSync(join(data, REPLICA_NAME))) throw error;
+    complain(`rowmesh hub: ${error.message} Starting in the mesh that this hub belongs to.`);
+    return null;
   }
 }
 
@@ -205,7 +221,7 @@ async function closeWeb({ server, https }: Web): Promise<void> {
 /** The first run founds or joins the mesh; a later one finds it in the replica. */
 async function openMesh(
   { data, name, host, ports }: HubOptions,
-  join: string | null,
+  toJoin: string | null,
   { server, https }: Web,
 ): Promise<Mesh> {
   const deviceName = name ?? hostname();
@@ -214,7 +230,7 @@ async function openMesh(
       name: REPLICA_NAME,
       storage: { directory: data },
       deviceName,
-      ...(join === null ? {} : { join }),
+      ...(toJoin === null ? {} : { join: toJoin }),
     },
     {
       meshName: deviceName,

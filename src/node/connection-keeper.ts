@@ -151,12 +151,14 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     return made;
   }
 
-  function forgetOne(of: readonly Candidate["role"][]): void {
+  function forgetOne(of: readonly Candidate["role"][]): "forgotten" | "none idle" {
     const idle = [...candidates.values()].filter(
       ({ peer, role: its }) => of.includes(its) && !isLinked(peer) && !dialling.has(peer),
     );
     const worst = idle.sort((a, b) => b.failures - a.failures)[0];
-    if (worst !== undefined) candidates.delete(worst.peer);
+    if (worst === undefined) return "none idle";
+    candidates.delete(worst.peer);
+    return "forgotten";
   }
 
   function learnRelay(peer: PeerId, relay: PeerId, nowMs: number): void {
@@ -173,7 +175,7 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     if (peer === self || addresses.length === 0) return;
     if (!isKept(peer)) {
       const found = [...candidates.values()].filter((each) => each.role === "found");
-      if (found.length >= FOUND_PEERS_MAX) forgetOne(["found"]);
+      if (found.length >= FOUND_PEERS_MAX && forgetOne(["found"]) === "none idle") return;
       candidate(peer, nowMs).role = "found";
     }
     candidate(peer, nowMs).foundAddresses = addresses;

@@ -30,6 +30,7 @@ export const NODE_PLATFORM: Platform = {
 /** As much of a window as is looked at; what an old browser or plain http does not have is absent. */
 export interface WindowScope {
   readonly isSecureContext: boolean;
+  readonly location: { readonly protocol: string };
   readonly crypto?: { readonly subtle?: unknown };
   readonly RTCPeerConnection?: unknown;
   readonly matchMedia?: (query: string) => { readonly matches: boolean };
@@ -65,7 +66,10 @@ export function browserPlatform(
     secureContext: isSecureContext,
     lacks: lacks.map((feature) => ({
       feature,
-      effect: EFFECTS[feature],
+      effect:
+        feature === "webrtc" && scope.location.protocol === "https:"
+          ? WITHOUT_WEBRTC_OVER_HTTPS
+          : EFFECTS[feature],
       remedy: isSecureContext || feature === "webrtc" ? UPDATE[feature] : HTTPS,
     })),
     keeper: storage?.persisted === undefined ? null : storage,
@@ -86,6 +90,10 @@ const EFFECTS: Readonly<Record<PlatformFeature, string>> = {
   webcrypto: "Signatures are made and checked 3 to 5 times slower.",
   camera: "Codes cannot be scanned; they can be typed or pasted.",
 };
+
+/** Hubs are reached by WebRTC, else by `ws://`, which is mixed content there. */
+const WITHOUT_WEBRTC_OVER_HTTPS =
+  "This device cannot be linked to other browsers; to a hub neither, in most browsers, from a page over HTTPS.";
 
 const HTTPS =
   "Open this app over HTTPS (`rowmesh hub --https` serves it so), or on this machine as localhost.";

@@ -143,6 +143,8 @@ test("two devices of no mesh found one; drafts of both reach the other", async (
   expect(await meshId(b)).toBe(await meshId(a));
   await insert(b, "later");
   await expect.poll(() => tags(a), LONG).toContain("later");
+  await a.evaluate(() => globalThis.phone.opened().online(false));
+  for (const page of [a, b]) await expect.poll(() => openConnections(page), LONG).toBe(0);
 });
 
 test("the paired device introduces the next one, which then links with all, helps when the pair breaks, and stays when it is gone", async () => {

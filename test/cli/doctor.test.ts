@@ -46,7 +46,7 @@ describe("a hub", () => {
   afterEach(() => runs.close());
 
   test("that runs here, and by its URL; it notices nothing; and one that is gone", async () => {
-    const { hub, ready } = await runs.startJson("--port", "0", "--name", "field day");
+    const { hub, ready } = await runs.startJson("--port", "0", "--name", "field day", "--https");
     const data = join(runs.folder, "rowmesh-hub");
     const before = (await askHub(data)) as HubStatus;
     const here = await diagnose("--data", data);
@@ -57,10 +57,13 @@ describe("a hub", () => {
       "writing ok",
       "space ok",
       "certificate ok",
+      "authority ok",
+      "authority ok",
       "mesh ok",
       "clock ok",
       "reach warn",
       "page ok",
+      "https ok",
       ...DIALS,
     ]);
     const page = ready.url.replace(/#.*/, "");

@@ -292,6 +292,34 @@ test("a server closes although somebody has begun no handshake", async () => {
   await closed;
 }, 5_000);
 
+test("a WebSocket that leads nowhere ends, and nothing else does", async () => {
+  const server = await openSiteServer({
+    port: 0,
+    host: HOST,
+    site: null,
+    describe: async () => ({}),
+    tls: await issue(HOST),
+    trust: null,
+  });
+  const targets = [
+    () => Promise.reject(new Error("the mesh is not open yet")),
+    // Nobody listens there.
+    async () => ({ host: HOST, port: 1 }),
+  ];
+  server.forwardWebSockets(async () => {
+    const target = targets.shift();
+    if (target === undefined) throw new Error("asked too often");
+    return target();
+  });
+  while (targets.length > 0) {
+    const socket = new WebSocket(`wss://${HOST}:${server.port}/`, { ca: authority.root });
+    socket.on("error", () => undefined);
+    expect(await new Promise((resolve) => socket.once("close", resolve))).toBe(1_006);
+  }
+  expect((await ask(server.port, "/", authority.root)).status).toBe(200);
+  await server.close();
+});
+
 test("the trust page repeats no markup of names, and needs no script", async () => {
   const named = await createAuthority(`<b>"&'`, "pi", nowMs);
   const pages = createTrustPages({ authority: named, secureOrigin: () => "https://10.0.0.1:4383" });

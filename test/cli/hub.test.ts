@@ -229,6 +229,14 @@ describe("--join", () => {
     await stop(second.hub, "SIGTERM");
     const again = await startJson("--port", "0", "--data", "two", "--join", first.ready.url);
     expect(again.ready.peerId).toBe(second.ready.peerId);
+    await stop(again.hub, "SIGTERM");
+    // After a power cut nobody may be there yet.
+    await stop(first.hub, "SIGKILL");
+    const alone = await startJson("--port", "0", "--data", "two", "--join", page);
+    expect(meshOf(alone.ready.url)).toBe(meshOf(second.ready.url));
+    expect((await stop(alone.hub, "SIGTERM")).stderr).toContain(
+      "in the mesh that this hub belongs",
+    );
   });
 
   test("of another mesh is refused with the remedy, and of nobody makes nothing", async () => {

@@ -132,6 +132,18 @@ test("invented peers take each other's places, and no hub's", () => {
   expect(dialled.get(HUB)).toBeGreaterThan(100);
 });
 
+test("found peers that are linked keep their places", () => {
+  const keeper = keeperOf("a", "no hub", "hub");
+  for (let i = 0; i < FOUND_PEERS_MAX; i++) {
+    keeper.handle(connection(`${i}`, `f${i}`), 0);
+    keeper.handle(FOUND(`f${i}`, `/f${i}`), 0);
+  }
+  expect(dialsIn(keeper.handle(FOUND("late", "/late"), 0))).toEqual([]);
+  keeper.handle({ type: "closed", connection: "0" }, 60_000);
+  keeper.handle(FAILED("f0"), 60_000);
+  expect(dialsIn(keeper.handle(FOUND("late", "/late"), 60_000))).toEqual(["late"]);
+});
+
 test("a lost hub is redialled at once when the link had lasted, after a pause when it had not", () => {
   const keeper = keeperOf("b");
   keeper.handle(WOKEN, 0);

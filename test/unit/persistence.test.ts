@@ -30,6 +30,7 @@ function createBrowser(answer: Answer, navigator: Partial<WindowScope["navigator
   };
   const scope: WindowScope = {
     isSecureContext: true,
+    location: { protocol: "http:" },
     crypto: { subtle: {} },
     RTCPeerConnection: {},
     matchMedia: () => ({ matches: false }),
@@ -169,6 +170,7 @@ test("what a page lacks has an effect and a remedy: HTTPS where that is all", ()
   expect(NODE_PLATFORM).toMatchObject({ secureContext: null, lacks: [] });
   const plainHttp: WindowScope = {
     isSecureContext: false,
+    location: { protocol: "http:" },
     crypto: {},
     RTCPeerConnection: {},
     navigator: {},
@@ -192,6 +194,10 @@ test("what a page lacks has an effect and a remedy: HTTPS where that is all", ()
   const { RTCPeerConnection: _, ...old } = full;
   expect(browserPlatform(old).lacks).toMatchObject([{ feature: "webrtc" }]);
   expect(browserPlatform(old).lacks[0]?.remedy).not.toMatch(/HTTPS/);
+  expect(browserPlatform(old).lacks[0]?.effect).toMatch(/only to a hub/);
+  // Where `ws://` is mixed content: not even to a hub.
+  const overHttps = { ...old, location: { protocol: "https:" } };
+  expect(browserPlatform(overHttps).lacks[0]?.effect).toMatch(/to a hub neither/);
 });
 
 test("in Node the room of a directory is what it holds and what the disk has left", async () => {
