@@ -9,7 +9,10 @@ export class WorkerEndedError extends Error {
   override readonly name = "WorkerEndedError";
 }
 
-/** "inner": of a call that is under way already, as the statements of a transaction are. */
+/**
+ * "inner": of what is under way already, as the statements of a transaction and the next event are:
+ * refused only at the end, and never waited for.
+ */
 export type CallPart = "whole" | "inner";
 
 export interface PendingCalls {
@@ -17,12 +20,16 @@ export interface PendingCalls {
   readonly settle: <T>(call: () => PromiseLike<T>, part?: CallPart) => Promise<T>;
   /** From now on calls are refused with this; those under way may still be answered. */
   readonly refuse: (error: Error) => void;
+  /** Resolves when no whole call is under way; with the signal at the latest. */
+  readonly idle: (limit: AbortSignal) => Promise<void>;
   /** Settles those under way too. Only the first refusal and the first end count. */
   readonly end: (error: Error) => void;
 }
 
 export function createPendingCalls(): PendingCalls {
   const pending = new Set<(error: Error) => void>();
+  const wholes = new Set<(error: Error) => void>();
+  let whenIdle: (() => void) | null = null;
   let refusal: Error | null = null;
   let ended: Error | null = null;
   return {
@@ -31,7 +38,11 @@ export function createPendingCalls(): PendingCalls {
         const why = part === "whole" ? refusal : ended;
         if (why !== null) return reject(why);
         pending.add(reject);
-        const done = (): boolean => pending.delete(reject);
+        if (part === "whole") wholes.add(reject);
+        const done = (): void => {
+          pending.delete(reject);
+          if (wholes.delete(reject) && wholes.size === 0) whenIdle?.();
+        };
         call().then(
           (value) => {
             done();
@@ -43,6 +54,12 @@ export function createPendingCalls(): PendingCalls {
           },
         );
       }),
+    idle: (limit) =>
+      new Promise((resolve) => {
+        if (wholes.size === 0 || limit.aborted) return resolve();
+        whenIdle = resolve;
+        limit.addEventListener("abort", () => resolve(), { once: true });
+      }),
     refuse: (error) => {
       refusal ??= error;
     },
@@ -51,6 +68,8 @@ export function createPendingCalls(): PendingCalls {
       ended ??= error;
       for (const reject of pending) reject(error);
       pending.clear();
+      wholes.clear();
+      whenIdle?.();
     },
   };
 }

@@ -33,6 +33,9 @@ import { carryMeshErrors } from "./rpc-errors.ts";
 import type { TabLink } from "./tab-link.ts";
 import { termLockName, webLocks, whenFree } from "./tab-locks.ts";
 
+/** As long as a transaction may take by default. */
+const CLOSE_PATIENCE_MS = 10_000;
+
 export interface RemoteReplica {
   readonly replica: Replica;
   /** Says that the worker is not held up. */
@@ -81,6 +84,9 @@ export async function openReplicaOverLink(link: TabLink, term: string): Promise<
   const calls = createPendingCalls();
   const ended = endOf(term, calls, closing.signal, new WorkerEndedError("the leader ended"));
   const close = async (): Promise<void> => {
+    calls.refuse(closedError());
+    // What is under way is answered first, as where the database is.
+    await calls.idle(AbortSignal.timeout(CLOSE_PATIENCE_MS));
     calls.end(closedError());
     closing.abort();
     link.close();
@@ -171,7 +177,7 @@ async function replicaOver(
       return () => listeners.delete(listener);
     },
     report: () => host.report(),
-    events: (options) => eventsOver(host, options),
+    events: (options) => eventsOver(settling(remote, calls, "inner"), options),
     stateHash: () => host.stateHash(),
     rebuild: () => host.rebuild(),
     close: async () => {

@@ -324,8 +324,14 @@ test("a follower's calls, transactions and live queries leave no ports behind; w
   });
   await expect(hanging).rejects.toMatchObject({ code: "ERR_ABORTED" });
   expect(await idsIn(replica)).toHaveLength(20);
-  await remote.close();
+  const events = remote.events({ since: 20 })[Symbol.asyncIterator]().next();
+  const last = remote.db.exec(INSERT, ["last"]);
+  const closing = remote.close();
   await expect(remote.db.exec(INSERT, ["late"])).rejects.toMatchObject({ code: "ERR_CLOSED" });
+  expect(await last).toBe(1);
+  await closing;
+  // With the event, or without: who waits for one is not left waiting.
+  await events;
   there.close();
   await replica.close();
 });
