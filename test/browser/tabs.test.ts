@@ -435,7 +435,7 @@ test("five tabs opened at once: one leads; what the app wants of the network hol
       POLL,
     )
     .toEqual(["follower", "follower", "follower", "leader"]);
-  expect(await isOnline(another)).toBe(false);
+  await expect.poll(() => isOnline(another), POLL).toBe(false);
   await another.evaluate(() => globalThis.app.opened().online(true));
   await expect.poll(() => isOnline(one), POLL).toBe(true);
 });
