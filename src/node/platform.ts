@@ -91,9 +91,9 @@ const EFFECTS: Readonly<Record<PlatformFeature, string>> = {
   camera: "Codes cannot be scanned; they can be typed or pasted.",
 };
 
-/** Hubs are reached by WebRTC, else by `ws://`, which is mixed content there. */
+/** `ws://` is mixed content there. */
 const WITHOUT_WEBRTC_OVER_HTTPS =
-  "This device cannot be linked to other browsers; to a hub neither, in most browsers, from a page over HTTPS.";
+  "This device cannot be linked to other browsers, only to a hub that runs with --https.";
 
 const HTTPS =
   "Open this app over HTTPS (`rowmesh hub --https` serves it so), or on this machine as localhost.";

@@ -194,10 +194,10 @@ test("what a page lacks has an effect and a remedy: HTTPS where that is all", ()
   const { RTCPeerConnection: _, ...old } = full;
   expect(browserPlatform(old).lacks).toMatchObject([{ feature: "webrtc" }]);
   expect(browserPlatform(old).lacks[0]?.remedy).not.toMatch(/HTTPS/);
-  expect(browserPlatform(old).lacks[0]?.effect).toMatch(/only to a hub/);
-  // Where `ws://` is mixed content: not even to a hub.
+  expect(browserPlatform(old).lacks[0]?.effect).toMatch(/only to a hub\.$/);
+  // There `ws://` is mixed content.
   const overHttps = { ...old, location: { protocol: "https:" } };
-  expect(browserPlatform(overHttps).lacks[0]?.effect).toMatch(/to a hub neither/);
+  expect(browserPlatform(overHttps).lacks[0]?.effect).toMatch(/hub that runs with --https/);
 });
 
 test("in Node the room of a directory is what it holds and what the disk has left", async () => {
