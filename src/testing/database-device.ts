@@ -6,6 +6,7 @@
  */
 
 import type { Schema } from "../db/schema.ts";
+import type { Storage } from "../db/storage.ts";
 import type { MeshDatabase } from "../db/sql-runner.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
 import { openReplica } from "../node/replica.ts";
@@ -68,6 +69,8 @@ export interface DatabaseDeviceOptions {
   readonly identity: number;
   /** "formatted": its database exists, empty. "blank": its first start makes it. */
   readonly disk: "formatted" | "blank";
+  /** Of its storage; default "file". */
+  readonly atomicity?: Storage["atomicity"];
   /** Of every release of the app, the oldest first. */
   readonly schemas: readonly [Schema, ...Schema[]];
   readonly write: Write;
@@ -79,16 +82,18 @@ export interface DatabaseDeviceOptions {
 export async function createDatabaseDevice(
   options: DatabaseDeviceOptions,
 ): Promise<DatabaseDevice> {
-  const { id, schemas, write, random } = options;
+  const { id, schemas, write, random, atomicity = "file" } = options;
   const keys = await identity(options.identity);
-  const disk = createSimulatedDisk(random.below);
+  const disk = createSimulatedDisk(random.below, atomicity);
   const ledger = createLedger();
   let release = 0;
   let replica: RunningReplica | null = null;
   let db: MeshDatabase | null = null;
   const sites = new Set<SiteId>([keys.siteId]);
   const secret = () => new Uint8Array(keys.secretKey);
-  if (options.disk === "formatted") disk.restore(await emptyDatabase(options.identity, schemas[0]));
+  if (options.disk === "formatted") {
+    disk.restore(await emptyDatabase(options.identity, schemas[0], atomicity));
+  }
 
   async function open(life: Life, clock: Clock): Promise<SimReplica> {
     let isNew = disk.copy().files.size === 0;
@@ -124,6 +129,7 @@ export async function createDatabaseDevice(
       onNewKey: opened.onNewKey,
       write: () => write(app, random, context),
       stateHash: opened.stateHash,
+      rebuild: opened.rebuild,
       close: opened.close,
     };
   }

@@ -28,6 +28,7 @@ import type { World } from "./world.ts";
  * - `hangs`: a device answers nothing any more, with its links up, or claims and does not serve
  * - `upgrades`: the next release of the app's schema reaches devices at different times
  * - `byzantine`: a member that keeps to no rule is linked to some, until the time of faults ends
+ * - `rebuilds`: tables are made again from the log while everything goes on
  * - `weeks`: all are apart for weeks and meet in pairs for a minute
  */
 export const FAULTS = [
@@ -47,6 +48,7 @@ export const FAULTS = [
   "upgrades",
   "byzantine",
   "weeks",
+  "rebuilds",
 ] as const;
 
 export type Fault = (typeof FAULTS)[number];
@@ -112,6 +114,7 @@ export function planFaults(stage: Stage): void {
     copies: planCopy,
     hangs: planHang,
     upgrades: planUpgrades,
+    rebuilds: planRebuilds,
   };
   for (const fault of faults) plans[fault]?.(stage);
 }
@@ -377,10 +380,19 @@ function planCopy(stage: Stage): void {
   });
 }
 
+function planRebuilds(stage: Stage): void {
+  const { nodes, random } = stage;
+  repeat(1 + random.below(3), () =>
+    sometime(stage, () => spawn(stage, tolerate(pick(random, nodes).rebuild))),
+  );
+}
+
 /** A transaction of the app, which may fail as transactions do when the disk or the power does. */
-export async function write(node: SimNode): Promise<void> {
+export const write = (node: SimNode): Promise<void> => tolerate(node.write);
+
+async function tolerate(work: () => Promise<void>): Promise<void> {
   try {
-    await node.write();
+    await work();
   } catch (error) {
     // The last one only where somebody drove a row's clocks to their cap.
     const codes: readonly MeshErrorCode[] = [

@@ -225,7 +225,7 @@ export async function createHistory(options: FleetOptions): Promise<History> {
 }
 
 /** Each kind in one of so many histories; the others in every second one. */
-const RARE: Partial<Record<Fault, number>> = { weeks: 4, hangs: 4, byzantine: 5 };
+const RARE: Partial<Record<Fault, number>> = { weeks: 4, hangs: 4, byzantine: 5, rebuilds: 5 };
 
 /** One history in eight has no faults. */
 function drawFaults(allowed: readonly Fault[], random: Random): Set<Fault> {

@@ -6,6 +6,7 @@
  */
 
 import type { Schema } from "../db/schema.ts";
+import type { Storage } from "../db/storage.ts";
 import { compileSqliteInNode } from "../db/wasm-node.ts";
 import { openReplica } from "../node/replica.ts";
 import { type MeshId, meshId } from "../protocol/ids.ts";
@@ -41,11 +42,15 @@ export function drawIdentities(count: number, random: Random): readonly number[]
 }
 
 /** A new database of that identity, with the schema in it and bound to {@link SIM_MESH}. */
-export function emptyDatabase(number: number, schema: Schema): Promise<DiskImage> {
-  const key = `${number} ${JSON.stringify(schema)}`;
+export function emptyDatabase(
+  number: number,
+  schema: Schema,
+  atomicity: Storage["atomicity"],
+): Promise<DiskImage> {
+  const key = `${number} ${atomicity} ${JSON.stringify(schema)}`;
   const known = images.get(key);
   if (known !== undefined) return known;
-  const image = createEmptyDatabase(number, schema);
+  const image = createEmptyDatabase(number, schema, atomicity);
   if (images.size >= IMAGES_MAX) images.clear();
   images.set(key, image);
   return image;
@@ -54,8 +59,12 @@ export function emptyDatabase(number: number, schema: Schema): Promise<DiskImage
 /** Nothing that a clock says ends up in an empty database. */
 const CLOCK: Clock = { nowMs: () => 0, wallClockMs: () => 0 };
 
-async function createEmptyDatabase(number: number, schema: Schema): Promise<DiskImage> {
-  const disk = createSimulatedDisk(() => 0);
+async function createEmptyDatabase(
+  number: number,
+  schema: Schema,
+  atomicity: Storage["atomicity"],
+): Promise<DiskImage> {
+  const disk = createSimulatedDisk(() => 0, atomicity);
   const { secretKey } = await identity(number);
   const replica = await openReplica({
     storage: disk.storage,

@@ -28,6 +28,8 @@ export interface SimReplica {
   readonly write: () => Promise<void>;
   /** Equal on replicas that hold the same rows. */
   readonly stateHash: () => Promise<string>;
+  /** Makes its tables again from its log; left out: it has none. */
+  readonly rebuild?: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -82,6 +84,7 @@ export interface SimNode {
   /** Virtual milliseconds that every call of its replica takes. */
   readonly setSlow: (ms: number) => void;
   readonly write: () => Promise<void>;
+  readonly rebuild: () => Promise<void>;
   readonly drive: () => Drive | null;
   readonly replica: () => SimReplica | null;
   /** Over all lives. */
@@ -300,6 +303,11 @@ export function createSimNode(options: SimNodeOptions): SimNode {
       if (replica === null || now === null || hanging !== "nothing") return;
       counts.written += 1;
       await world.busy(untilOver(now, replica.write()));
+    },
+    rebuild: async () => {
+      const now = life;
+      if (replica === null || now === null || hanging !== "nothing") return;
+      await world.busy(untilOver(now, replica.rebuild?.() ?? Promise.resolve()));
     },
     drive: () => running,
     replica: () => replica,

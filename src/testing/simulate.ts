@@ -77,11 +77,14 @@ async function createDatabaseFleet(
   if (first === undefined) throw new RangeError("no schema");
   const schemas = [first, ...later] as const;
   const identities = drawIdentities(count, random);
-  const create = (id: string, identity: number, disk: "formatted" | "blank") =>
+  /** One in four stores as IndexedDB does. The copy of a profile stores as the first, as it does. */
+  const atomicities = identities.map(() => (random.below(4) === 0 ? "commit" : "file"));
+  const create = (i: number, identity: number, disk: "formatted" | "blank") =>
     createDatabaseDevice({
-      id,
+      id: `n${i}`,
       identity,
       disk,
+      atomicity: atomicities[i % count] ?? "file",
       schemas,
       write: work,
       random,
@@ -89,9 +92,9 @@ async function createDatabaseFleet(
     });
   const devices: SimDevice[] = [];
   for (const [i, identity] of identities.entries()) {
-    devices.push(await create(`n${i}`, identity, random.below(12) === 0 ? "blank" : "formatted"));
+    devices.push(await create(i, identity, random.below(12) === 0 ? "blank" : "formatted"));
   }
-  const copy = await create(`n${count}`, identities[0] ?? 0, "blank");
+  const copy = await create(count, identities[0] ?? 0, "blank");
   return {
     mesh: SIM_MESH,
     devices,

@@ -1,6 +1,7 @@
 /**
  * A disk that can lose power, run full and fail, as one more {@link Storage}. What was not flushed
- * when the power went is there in any mixture: per write, per 512-byte sector.
+ * when the power went is there in any mixture: per write, per 512-byte sector. Or one that behaves as
+ * IndexedDB does: what was written is there with the next commit, all of it, or not at all.
  *
  * @module
  */
@@ -50,12 +51,19 @@ interface Conditions {
   flushes: number;
 }
 
-/** @param below a uniform integer in [0, bound) */
-export function createSimulatedDisk(below: (bound: number) => number): SimulatedDisk {
+/**
+ * @param below a uniform integer in [0, bound)
+ * @param atomicity as of a {@link Storage}
+ */
+export function createSimulatedDisk(
+  below: (bound: number) => number,
+  atomicity: Storage["atomicity"] = "file",
+): SimulatedDisk {
   const conditions: Conditions = { below, free: null, failingPercent: 0, flushes: 0 };
   const generations = new Map<number, readonly [DiskFile, DiskFile]>();
   let current = 0;
   let operationsLeft: number | null = null;
+  let fault: unknown = null;
   let lost = false;
 
   const spend = (): void => {
@@ -68,11 +76,36 @@ export function createSimulatedDisk(below: (bound: number) => number): Simulated
   };
   const filesOf = (generation: number): readonly [DiskFile, DiskFile] => {
     const files = generations.get(generation) ?? [
-      createDiskFile(conditions),
-      createDiskFile(conditions),
+      createDiskFile(conditions, atomicity),
+      createDiskFile(conditions, atomicity),
     ];
     generations.set(generation, files);
     return files;
+  };
+  const all = (): readonly DiskFile[] => [...generations.values()].flat();
+  /** What is pending in all databases, at once. After one that failed none, before files are opened. */
+  const commit = (): void => {
+    if (atomicity === "file") return;
+    if (fault !== null) throw fault;
+    const databases = [...generations.values()].map(([database]) => database);
+    try {
+      for (const database of databases) database.assertWritable();
+    } catch (error) {
+      fault = error;
+      throw error;
+    }
+    for (const database of databases) database.settle();
+  };
+  /** What is durable, for one life; where only commits are, the journal is never needed after one. */
+  const openFiles = (generation: number): readonly [DiskFile, DiskFile] => {
+    const files = filesOf(generation);
+    if (atomicity === "file") return files;
+    fault = null;
+    const [database] = files;
+    database.forget();
+    const fresh = [database, createDiskFile(conditions, atomicity)] as const;
+    generations.set(generation, fresh);
+    return fresh;
   };
   const attach = (
     step: () => void,
@@ -80,14 +113,14 @@ export function createSimulatedDisk(below: (bound: number) => number): Simulated
   ): Storage => ({
     kind: "memory",
     durable: true,
-    atomicity: "file",
+    atomicity,
     generation: () => current,
     openFiles: (generation) =>
       through(async () => {
-        const [database, journal] = filesOf(generation);
+        const [database, journal] = openFiles(generation);
         return { database: database.attach(step), journal: journal.attach(step) };
       }),
-    commit: () => through(async () => {}),
+    commit: () => through(async () => commit()),
     discard: (generation) =>
       through(async () => {
         assertNotCurrent(generation, current);
@@ -95,6 +128,7 @@ export function createSimulatedDisk(below: (bound: number) => number): Simulated
       }),
     switchTo: (generation) =>
       through(async () => {
+        commit();
         current = generation;
         for (const other of generations.keys()) if (other !== generation) generations.delete(other);
       }),
@@ -110,7 +144,7 @@ export function createSimulatedDisk(below: (bound: number) => number): Simulated
     storage: attach(spend, (work) => work()),
     attach: (life) => attach(life.step, life.through),
     losePower: () => {
-      for (const files of generations.values()) for (const file of files) file.losePower();
+      for (const file of all()) file.losePower();
       lost = false;
       operationsLeft = null;
     },
@@ -150,11 +184,17 @@ export function createSimulatedDisk(below: (bound: number) => number): Simulated
 interface DiskFile {
   readonly attach: (step: () => void) => FileDevice;
   readonly losePower: () => void;
+  /** @throws MeshError when what is pending cannot be made durable */
+  readonly assertWritable: () => void;
+  /** What is pending is durable. */
+  readonly settle: () => void;
+  /** What is pending never was. */
+  readonly forget: () => void;
   readonly whole: () => Uint8Array;
   readonly fill: (bytes: Uint8Array) => void;
 }
 
-function createDiskFile(conditions: Conditions): DiskFile {
+function createDiskFile(conditions: Conditions, atomicity: Storage["atomicity"]): DiskFile {
   const { below } = conditions;
   let platter = createMemoryDevice();
   let seen = createMemoryDevice();
@@ -175,13 +215,24 @@ function createDiskFile(conditions: Conditions): DiskFile {
     if (grows > conditions.free) throw new MeshError("ERR_STORAGE_FULL", "disk full");
     conditions.free -= grows;
   };
+  const settle = (): void => {
+    for (const operation of pending) apply(platter, operation);
+    pending = [];
+  };
+  const forget = (): void => {
+    pending = [];
+    seen = createMemoryDevice();
+    seen.write(wholeOf(platter), 0);
+  };
   return {
     attach: (step) => ({
       size: () => seen.size(),
       read: (into, offset) => seen.read(into, offset),
       write: (from, offset) => {
-        assertWorks();
-        assertRoom(Math.max(0, offset + from.length - seen.size()));
+        if (atomicity === "file") {
+          assertWorks();
+          assertRoom(Math.max(0, offset + from.length - seen.size()));
+        }
         note({ type: "write", from: from.slice(), offset });
         step();
       },
@@ -190,25 +241,31 @@ function createDiskFile(conditions: Conditions): DiskFile {
         step();
       },
       flush: () => {
+        if (atomicity === "commit") return;
         step();
         assertWorks();
         conditions.flushes += 1;
-        for (const operation of pending) apply(platter, operation);
-        pending = [];
+        settle();
       },
       close: () => {},
     }),
+    assertWritable: () => {
+      if (pending.length === 0) return;
+      assertWorks();
+      assertRoom(Math.max(0, seen.size() - platter.size()));
+    },
+    settle,
+    forget,
     losePower: () => {
+      if (atomicity === "commit") return forget();
       // From "half of it" to "nearly all": the worst is a commit that looks whole and is not.
       const lostIn = [2, 8, 32][below(3)] as number;
       for (const operation of pending) {
         for (const part of sectors(operation)) if (below(lostIn) > 0) apply(platter, part);
       }
-      pending = [];
-      seen = createMemoryDevice();
-      seen.write(wholeOf(platter), 0);
+      forget();
     },
-    whole: () => wholeOf(seen),
+    whole: () => wholeOf(atomicity === "commit" ? platter : seen),
     fill: (bytes) => {
       pending = [];
       platter = createMemoryDevice();
