@@ -55,6 +55,8 @@ export interface NetworkHandlers {
   readonly frame: (from: PeerId, bytes: Uint8Array) => Promise<void>;
   /** So many bytes of the next frame have come; about once a second while it is not whole. */
   readonly arriving?: (from: PeerId, bytes: number) => void;
+  /** Whether it said so, as a peer of this mesh; left out: nobody did. */
+  readonly isHub?: (peer: PeerId) => boolean;
   /** One gossiped message. Resolves within 200 ms with what gossip should do with it. */
   readonly broadcast: (from: PeerId, bytes: Uint8Array) => Promise<BroadcastVerdict>;
 }

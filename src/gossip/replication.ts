@@ -94,6 +94,8 @@ export interface ReplicationStatus {
 }
 
 export interface Replication {
+  /** It said hello as one. */
+  readonly isHub: (peer: PeerId) => boolean;
   readonly handle: (event: ReplicationEvent, nowMs: number) => readonly Effect[];
   readonly status: () => ReplicationStatus;
   /** Bytes in memory on their way into the store. */
@@ -290,7 +292,12 @@ export function createReplication(options: ReplicationOptions): Replication {
     };
   }
 
-  return { handle, status, intakeBytes: intake.bytes };
+  function isHub(peer: PeerId): boolean {
+    const state = links.get(peer)?.state();
+    return state?.type === "open" && state.hello.role === "hub";
+  }
+
+  return { handle, status, isHub, intakeBytes: intake.bytes };
 }
 
 /**

@@ -104,7 +104,7 @@ interface Candidate {
   /** "found": on the LAN, by multicast. */
   role: "hub" | "found" | "device";
   addresses: readonly string[];
-  /** Where it says that it is now; before the addresses that were known. */
+  /** Where it says that it is now, or somebody says so for it. */
   foundAddresses: readonly string[];
   /** Latest teller last. */
   readonly relays: Set<PeerId>;
@@ -182,7 +182,13 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   }
 
   function addressesOf({ peer, relays, ...each }: Candidate): readonly string[] {
-    const addresses = [...new Set([...each.foundAddresses, ...each.addresses])];
+    // In turn: what anybody on the LAN may have said is not tried to its end before what is known.
+    const longest = Math.max(each.foundAddresses.length, each.addresses.length);
+    const inTurn = Array.from({ length: longest }, (_, i) => [
+      each.foundAddresses[i],
+      each.addresses[i],
+    ]);
+    const addresses = [...new Set(inTurn.flat())].filter((address) => address !== undefined);
     if (signalling === "none") return addresses;
     const latestFirst = [...relays].filter(isLinked);
     latestFirst.reverse();

@@ -211,6 +211,7 @@ export async function drive(options: DriveOptions): Promise<Drive> {
     },
     frame: receive,
     arriving: (from, bytes) => handle({ type: "arriving", from, bytes }),
+    isHub: replication.isHub,
     broadcast: judge,
   });
   return {

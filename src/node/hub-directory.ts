@@ -28,6 +28,8 @@ export interface HubDirectoryOptions {
   readonly libp2p: Libp2p;
   readonly clock: Clock;
   readonly role: "device" | "hub";
+  /** Of this mesh: anybody can speak the protocol. */
+  readonly isHub: (peer: PeerId) => boolean;
   /** The direct one, if there is one. */
   readonly connectionTo: (peer: PeerId) => Connection | undefined;
   /** Somebody says that there is such a hub, and how it can be dialled. */
@@ -52,12 +54,12 @@ interface Teller {
 }
 
 export function createHubDirectory(options: HubDirectoryOptions): HubDirectory {
-  const { libp2p, clock, role, connectionTo, onHub, onBroken } = options;
-  /** Connected peers that answer, and so are hubs. */
+  const { libp2p, clock, role, isHub, connectionTo, onHub, onBroken } = options;
+  /** Connected peers that answer. */
   const tellers = new Map<PeerId, Teller>();
 
   const addresses = (): readonly string[] =>
-    [...tellers.values()].flatMap((teller) => teller.addresses);
+    [...tellers].flatMap(([peer, teller]) => (isHub(peer) ? teller.addresses : []));
 
   /** Whoever asks knows itself. */
   const answerTo = (asker: PeerId): readonly string[] =>
@@ -101,7 +103,7 @@ export function createHubDirectory(options: HubDirectoryOptions): HubDirectory {
       const nowMs = clock.nowMs();
       for (const [peer, teller] of tellers) {
         const connection = connectionTo(peer);
-        if (connection === undefined || nowMs < teller.askAfterMs) continue;
+        if (connection === undefined || !isHub(peer) || nowMs < teller.askAfterMs) continue;
         teller.askAfterMs = nowMs + ASK_MS;
         void ask(peer, connection);
       }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Connection, Libp2p, PeerInfo } from "@libp2p/interface";
+import type { Connection, Libp2p } from "@libp2p/interface";
 import { isPrivate } from "@libp2p/utils";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import type { PeerId } from "../protocol/ids.ts";
@@ -12,6 +12,7 @@ import { FOUND_ADDRESSES_MAX } from "../protocol/limits.ts";
 import type { Clock } from "../seams.ts";
 import type { ConnectionKeeper, KeeperEffect, KeeperEvent } from "./connection-keeper.ts";
 import { isDirect, isLoopback, relayOf } from "./link-kind.ts";
+import type { MulticastDiscovery } from "./multicast-discovery.ts";
 
 /** One try of one address. A WebRTC dial over a relay takes 0.2 s on a LAN, 2 s on a busy page. */
 export const DIAL_TIMEOUT_MS = 6_000;
@@ -22,6 +23,7 @@ export interface KeeperDriverOptions {
   readonly libp2p: Libp2p;
   readonly keeper: ConnectionKeeper;
   readonly clock: Clock;
+  readonly discovery: MulticastDiscovery | null;
   /** Filled with the peers being dialled: the connection gater lets no other dial pass. */
   readonly allowedDials: Set<PeerId>;
 }
@@ -34,7 +36,7 @@ export interface KeeperDriver {
 
 /** Listens at once; call before libp2p starts. */
 export function driveKeeper(options: KeeperDriverOptions): KeeperDriver {
-  const { libp2p, keeper, clock, allowedDials } = options;
+  const { libp2p, keeper, clock, discovery, allowedDials } = options;
   const stopping = new AbortController();
   let wakeTimer: ReturnType<typeof setTimeout> | undefined;
   let network = new AbortController();
@@ -74,13 +76,12 @@ export function driveKeeper(options: KeeperDriverOptions): KeeperDriver {
   const opened = ({ detail }: CustomEvent<Connection>): void => handle(openedEvent(detail));
   const closed = ({ detail }: CustomEvent<Connection>): void =>
     handle({ type: "closed", connection: detail.id });
-  const found = ({ detail: { id, multiaddrs } }: CustomEvent<PeerInfo>): void => {
-    const peer = id.toString();
-    handle({ type: "found", peer, addresses: foundAddresses(multiaddrs, peer) });
-  };
   libp2p.addEventListener("connection:open", opened);
   libp2p.addEventListener("connection:close", closed);
-  libp2p.addEventListener("peer:discovery", found);
+  const stopFinding = discovery?.onFound(({ id, multiaddrs }) => {
+    const peer = id.toString();
+    handle({ type: "found", peer, addresses: foundAddresses(multiaddrs, peer) });
+  });
 
   return {
     handle,
@@ -89,7 +90,7 @@ export function driveKeeper(options: KeeperDriverOptions): KeeperDriver {
       clearTimeout(wakeTimer);
       libp2p.removeEventListener("connection:open", opened);
       libp2p.removeEventListener("connection:close", closed);
-      libp2p.removeEventListener("peer:discovery", found);
+      stopFinding?.();
     },
   };
 }

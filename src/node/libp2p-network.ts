@@ -158,6 +158,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
   const keeper = driveKeeper({
     libp2p,
     clock,
+    discovery: plan.discovery,
     allowedDials,
     keeper: createConnectionKeeper({
       self,
@@ -188,6 +189,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
     libp2p,
     clock,
     role,
+    isHub: (peer) => handlers?.isHub?.(peer) ?? false,
     connectionTo: (peer) => links.link(peer)?.connection,
     onHub: (peer, addresses, heardOver) => {
       const dialable =
@@ -338,7 +340,6 @@ function libp2pOptions(
     privateKey,
     addresses: { listen: [...listen, ...plan.listen] },
     transports: plan.transports,
-    peerDiscovery: plan.peerDiscovery,
     connectionEncrypters: [noise()],
     streamMuxers: [yamuxThatEndsQuietly()],
     // The default refuses private addresses and ws://: a LAN has no others.
@@ -359,6 +360,7 @@ function libp2pOptions(
       identify: identify(),
       ping: ping(),
       paired: pairedConnections(),
+      ...(plan.discovery === null ? {} : { discovery: plan.discovery.service }),
       relay: circuitRelayServer({
         maxInboundHopStreams: 256,
         maxOutboundHopStreams: 256,

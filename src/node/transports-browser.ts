@@ -22,7 +22,7 @@ const RELAY_RESERVATIONS = 6;
 export function browserTransportPlan(): TransportPlan {
   return {
     ...(hasWebrtc() ? webrtcPlan() : WEBSOCKETS_ONLY),
-    peerDiscovery: [],
+    discovery: null,
     beforeStart: () => Promise.resolve(),
     beforeStop: () => Promise.resolve(),
     onNetworkChange: (listener) => {

@@ -17,6 +17,7 @@ import { encodeText } from "../protocol/bytes.ts";
 import { type MeshId, toHex } from "../protocol/ids.ts";
 import { fingerprintOfCerthash, hubName } from "./hub-name.ts";
 import { serveHubName } from "./hub-name-server.ts";
+import { createMulticastDiscovery } from "./multicast-discovery.ts";
 import { RTC_CONFIGURATION, type TransportPlan, type TransportPlanOptions } from "./transports.ts";
 import { releaseDirectListeners, retainDirectListeners } from "./webrtc-direct-shutdown.ts";
 
@@ -32,7 +33,8 @@ export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan 
       }),
       webSockets(),
     ],
-    peerDiscovery: discovery === "mdns" ? [mdns({ serviceTag: mdnsTag(meshId) })] : [],
+    discovery:
+      discovery === "mdns" ? createMulticastDiscovery(mdns({ serviceTag: mdnsTag(meshId) })) : null,
     listen: [],
     signalling: "none",
     prepare: () => {

@@ -10,6 +10,7 @@ import type { Libp2p } from "@libp2p/interface";
 import type { Libp2pOptions } from "libp2p";
 import type { MeshId } from "../protocol/ids.ts";
 import type { LanAddresses } from "./lan-candidates.ts";
+import type { MulticastDiscovery } from "./multicast-discovery.ts";
 import type { WebrtcCertificate } from "./webrtc-certificate.ts";
 
 export interface TransportPlanOptions {
@@ -23,7 +24,8 @@ export interface TransportPlanOptions {
 
 export interface TransportPlan {
   readonly transports: NonNullable<Libp2pOptions["transports"]>;
-  readonly peerDiscovery: NonNullable<Libp2pOptions["peerDiscovery"]>;
+  /** Null: nobody is asked. */
+  readonly discovery: MulticastDiscovery | null;
   /** Listened on besides what the caller asks for. */
   readonly listen: readonly string[];
   /** Whether peers can be dialled with WebRTC, signalled over a common peer. */

@@ -58,6 +58,7 @@ export async function record(network: Network): Promise<Recorded> {
       recorded.frames.push({ from, bytes });
       recorded.handling--;
     },
+    isHub: () => true,
     broadcast: (_from, bytes) => {
       recorded.broadcasts.push(bytes);
       return Promise.resolve(recorded.verdict);

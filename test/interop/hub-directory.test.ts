@@ -50,6 +50,32 @@ test("a device that knows one hub learns of the other, and keeps it when the fir
   await eventually(() => expect(atDevice.frames.length).toBe(1));
 }, 60_000);
 
+test("who says to be a hub and is none of the mesh is passed on to nobody, and not asked", async () => {
+  const members = new Set<string>();
+  const judged = new Set<string>();
+  const { network, address } = await openListening("tcp", { role: "hub" });
+  ends.push(() => network.stop());
+  await network.start({
+    peerUp: () => undefined,
+    peerDown: () => undefined,
+    frame: async () => undefined,
+    isHub: (peer) => {
+      judged.add(peer);
+      return members.has(peer);
+    },
+    broadcast: async () => "ignore",
+  });
+  const stranger = await openListening("tcp", { role: "hub", hubs: [address] });
+  await started(stranger.network);
+  const { self } = stranger.network;
+  await eventually(() => {
+    expect(network.hubAddresses()).toEqual([]);
+    expect(judged).toEqual(new Set([self]));
+  });
+  members.add(self);
+  expect(network.hubAddresses()).toEqual([stranger.address]);
+}, 60_000);
+
 test("an endless answer is cut off, and nothing that it said is believed", async () => {
   const { network, address } = await openListening("tcp", { role: "hub" });
   await started(network);

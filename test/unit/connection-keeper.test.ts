@@ -113,6 +113,15 @@ test("a known hub found at another address is dialled there first", () => {
   expect(dial).toEqual({ type: "dial", peer: HUB, addresses: ["/new", HUB_ADDRESS] });
 });
 
+test("what somebody says of a known hub is tried in turn with what is known", () => {
+  const keeper = keeperOf("a");
+  keeper.handle(WOKEN, 0);
+  keeper.handle(FOUND(HUB, "/lie1", "/lie2", "/lie3"), 100);
+  keeper.handle(FAILED(HUB), 200);
+  const addresses = ["/lie1", HUB_ADDRESS, "/lie2", "/lie3"];
+  expect(keeper.handle(WOKEN, 5_000)[0]).toEqual({ type: "dial", peer: HUB, addresses });
+});
+
 test("invented peers take each other's places, and no hub's", () => {
   const keeper = keeperOf("a");
   let waiting = dialsIn(keeper.handle(WOKEN, 0));

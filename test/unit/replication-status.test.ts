@@ -1,7 +1,16 @@
 /** What the machine tells of its peers: by author, and what of our own log they hold. */
 import { expect, test } from "vitest";
 import type { VectorEntry } from "../../src/protocol/version-vector.ts";
-import { createMachine, digest, entry, type Machine, self, siteOf } from "./replication-machine.ts";
+import type { Message } from "../../src/protocol/messages.ts";
+import {
+  createMachine,
+  digest,
+  entry,
+  helloOf,
+  type Machine,
+  self,
+  siteOf,
+} from "./replication-machine.ts";
 
 const OWN = 0xffff;
 const own = (head: number, hash?: string): VectorEntry => entry(OWN, head, hash);
@@ -28,6 +37,19 @@ test("a peer's difference is told by author, those with most first, eight at mos
   claim(machine, "a", own(49));
   const counts = machine.replication.status().peers[0]?.lacks.map(({ weLack }) => weLack);
   expect(counts).toEqual([20, 19, 18, 17, 16, 15, 14, 13]);
+});
+
+test("a hub is who said so in its hello, and is still here", () => {
+  const machine = createMachine();
+  const { isHub } = machine.replication;
+  machine.tell({ type: "peerUp", peer: "a" });
+  expect(isHub("a")).toBe(false);
+  machine.frame("a", { ...helloOf("a", []), role: "hub" } as Message);
+  expect(isHub("a")).toBe(true);
+  machine.connect("b", []);
+  expect(isHub("b")).toBe(false);
+  machine.tell({ type: "peerDown", peer: "a" });
+  expect(isHub("a")).toBe(false);
 });
 
 test("of an author with branches all chains count", () => {
