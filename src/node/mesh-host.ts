@@ -43,6 +43,7 @@ export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
   let stop: (() => void) | null = null;
   const pairings = new Map<number, Pairing>();
   let lastPairing = 0;
+  let stopped = false;
   const endPairing = async (number: number): Promise<void> => {
     const pairing = pairings.get(number);
     pairings.delete(number);
@@ -63,6 +64,8 @@ export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
     online: (online) => told(mesh.online(online)),
     pair: async () => {
       const pairing = await mesh.pair();
+      // The tab that asked for it ended meanwhile.
+      if (stopped) await pairing.close();
       pairings.set(++lastPairing, pairing);
       const { code, fingerprint } = pairing;
       return { pairing: lastPairing, code, fingerprint };
@@ -77,6 +80,7 @@ export function exposeMesh(mesh: SeatMesh, link: TabLink): () => void {
   };
   link.expose(host);
   return () => {
+    stopped = true;
     stop?.();
     for (const pairing of pairings.keys()) void endPairing(pairing);
   };

@@ -81,7 +81,7 @@ async function openSharedMesh(
     online: options.network !== "off",
     seats,
     lead,
-    follow: (term) => openFollowerSeat(term, tab),
+    follow: (term, closed) => openFollowerSeat(term, tab, closed),
   });
   const first = await leadership.open(options.signal);
   try {

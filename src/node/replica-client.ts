@@ -61,11 +61,15 @@ export async function openReplicaInWorker(
     const ended = endOf(request.door?.term ?? null, calls, closing.signal, endOfWorker(request));
     const close = async (): Promise<void> => {
       calls.refuse(closedError());
-      await Promise.race([remote.close(), ended]);
-      remote[releaseProxy]();
-      worker.terminate();
-      calls.end(closedError());
-      closing.abort();
+      try {
+        await Promise.race([remote.close(), ended]);
+      } finally {
+        // Whatever closing met: the storage and the locks go with the worker.
+        remote[releaseProxy]();
+        worker.terminate();
+        calls.end(closedError());
+        closing.abort();
+      }
     };
     const replica = await replicaOver(remote, opened, { carry: proxy, calls, close });
     return { replica, ping: () => calls.settle(() => remote.opened()), ended };
@@ -76,29 +80,52 @@ export async function openReplicaInWorker(
   }
 }
 
-/** Another tab's. Closing it closes the link. @throws WorkerEndedError when that tab is no more */
-export async function openReplicaOverLink(link: TabLink, term: string): Promise<RemoteReplica> {
+/**
+ * Another tab's. Closing it closes the link.
+ * @param signal ends it at once, also later
+ * @throws WorkerEndedError when that tab is no more
+ */
+export async function openReplicaOverLink(
+  link: TabLink,
+  term: string,
+  signal: AbortSignal,
+): Promise<RemoteReplica> {
   carryMeshErrors();
   const remote: RemoteReplicaHost = link.wrap<ReplicaHost>();
   const closing = new AbortController();
   const calls = createPendingCalls();
   const ended = endOf(term, calls, closing.signal, new WorkerEndedError("the leader ended"));
-  const close = async (): Promise<void> => {
-    calls.refuse(closedError());
-    // What is under way is answered first, as where the database is.
-    await calls.idle(AbortSignal.timeout(CLOSE_PATIENCE_MS));
+  const end = (): void => {
     calls.end(closedError());
     closing.abort();
     link.close();
   };
+  const close = async (): Promise<void> => {
+    calls.refuse(closedError());
+    // What is under way is answered first, as where the database is; what is too long ends there.
+    await calls.idle(AbortSignal.timeout(CLOSE_PATIENCE_MS));
+    if (!closing.signal.aborted) await soon(Promise.race([remote.leave(), ended]));
+    end();
+  };
+  signal.addEventListener("abort", end, { signal: closing.signal });
   try {
+    if (signal.aborted) throw closedError();
     const opened = await calls.settle(() => remote.opened());
     const replica = await replicaOver(remote, opened, { carry: link.carry, calls, close });
     return { replica, ping: () => calls.settle(() => remote.opened()), ended };
   } catch (error) {
-    await close();
+    end();
     throw error;
   }
+}
+
+/** A tab that is frozen or held up does not answer. */
+const ANSWER_MS = 1_000;
+
+async function soon(answer: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, ANSWER_MS)));
+  await Promise.race([answer, late]).finally(() => clearTimeout(timer));
 }
 
 /** Where there are no locks nobody can tell: then it never ends. */

@@ -15,6 +15,7 @@ import type { SqlRunner } from "../db/sql-runner.ts";
 import type { StorageKind } from "../db/storage.ts";
 import type { MeshId, SiteId } from "../protocol/ids.ts";
 import type { VectorEntry } from "../protocol/version-vector.ts";
+import { isMeshError, MeshError } from "../protocol/errors.ts";
 import type { SqlRow, SqlValue } from "../protocol/values.ts";
 import type {
   IncomingChangeset,
@@ -123,6 +124,11 @@ export interface ReplicaHost {
   readonly report: () => Promise<ReplicaReport>;
   readonly stateHash: () => Promise<string>;
   readonly rebuild: () => Promise<void>;
+  /**
+   * Ends all that was begun for the caller, transactions too, with ERR_CLOSED where nothing was
+   * written; the replica stays. Resolves when every call is answered.
+   */
+  readonly leave: () => Promise<void>;
 }
 
 interface EventFollower {
@@ -142,27 +148,40 @@ export interface ReplicaHostParts {
   readonly carry: <T extends object>(value: T) => T & ProxyMarked;
 }
 
-/**
- * For one who calls.
- * @returns with `leave`: ends all that was begun for the caller, transactions too; the replica stays
- */
-export function createReplicaHost({ replica, carry }: ReplicaHostParts): {
-  readonly host: ReplicaHost;
-  readonly leave: () => void;
-} {
+/** For one who calls. */
+export function createReplicaHost({ replica, carry }: ReplicaHostParts): ReplicaHost {
   const aborts = new Map<CallId, AbortController>();
   const watches = new Map<CallId, () => void>();
   const eventFollowers = new Map<CallId, EventFollower>();
   const subscriptions: (() => void)[] = [];
+  const underWay = new Set<Promise<unknown>>();
+  let left = false;
 
   async function abortable<T>(call: CallId, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (left) throw new MeshError("ERR_CLOSED", "the database closed");
     const controller = new AbortController();
     aborts.set(call, controller);
+    const result = run(controller.signal);
+    underWay.add(result);
     try {
-      return await run(controller.signal);
+      return await result;
+    } catch (error) {
+      // Its caller did not abort it: nothing of it was written, and it may be made again elsewhere.
+      if (!left || !isMeshError(error, "ERR_ABORTED")) throw error;
+      throw new MeshError("ERR_CLOSED", "the database closed", { cause: error });
     } finally {
+      underWay.delete(result);
       aborts.delete(call);
     }
+  }
+
+  async function leave(): Promise<void> {
+    left = true;
+    for (const controller of aborts.values()) controller.abort();
+    for (const call of watches.keys()) host.unwatch(call);
+    for (const call of eventFollowers.keys()) void eventsClose(call);
+    for (const stop of subscriptions.splice(0)) stop();
+    await Promise.allSettled(underWay);
   }
 
   async function eventsClose(call: CallId): Promise<void> {
@@ -246,17 +265,10 @@ export function createReplicaHost({ replica, carry }: ReplicaHostParts): {
     report: () => replica().report(),
     stateHash: () => replica().stateHash(),
     rebuild: () => replica().rebuild(),
+    leave,
   };
 
-  return {
-    host,
-    leave: () => {
-      for (const controller of aborts.values()) controller.abort();
-      for (const call of watches.keys()) host.unwatch(call);
-      for (const call of eventFollowers.keys()) void eventsClose(call);
-      for (const stop of subscriptions.splice(0)) stop();
-    },
-  };
+  return host;
 }
 
 const receipted = (receipt: Receipt | null): { readonly receipt?: Receipt } =>

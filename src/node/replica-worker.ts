@@ -25,23 +25,29 @@ import { systemClock, systemRandom } from "./system-seams.ts";
 import { letTabsIn } from "./tab-door.ts";
 import { holdLock, termLockName, webLocks } from "./tab-locks.ts";
 
+/** What is at work is finished first, as long as a transaction has by default: others may wait. */
+const FINISH_MS = 10_000;
+
 carryMeshErrors();
 let opened: LocalReplica | null = null;
 const replica = (): LocalReplica => {
   if (opened === null) throw new RangeError("call open first");
   return opened;
 };
-const { host } = createReplicaHost({ replica, carry: proxy });
+const host = createReplicaHost({ replica, carry: proxy });
+let showTabsOut = async (): Promise<void> => undefined;
 const owner: ReplicaOwnerHost = {
   ...host,
   open: async (request) => {
     [opened] = await Promise.all([openRequested(request), holdTerm(request.door)]);
     const { channel = null, term = "" } = request.door ?? {};
-    if (channel !== null) letTabsIn(replica, channel, term);
+    if (channel !== null) showTabsOut = letTabsIn(replica, channel, term);
     return host.opened();
   },
-  // What is at work is finished first.
-  close: async () => opened?.close(),
+  close: async () => {
+    const late = setTimeout(() => void Promise.all([host.leave(), showTabsOut()]), FINISH_MS);
+    await opened?.close().finally(() => clearTimeout(late));
+  },
 };
 expose(owner);
 

@@ -31,6 +31,8 @@ interface SharedCall<T> {
    * call can be made again.
    */
   readonly unanswered: () => MeshError | null;
+  /** The app's own callback threw it: ERR_CLOSED, of this database or of another. */
+  readonly isOwn: (error: unknown) => boolean;
 }
 
 export function createSharedDatabase(seats: Seats, tab: string): MeshDatabase {
@@ -46,6 +48,7 @@ export function createSharedDatabase(seats: Seats, tab: string): MeshDatabase {
       run: (seat, receipt) => run(seat, { ...options, ...receipt }),
       answer: (kept) => kept as T,
       unanswered: () => (READS.test(sql) ? null : unknownError()),
+      isOwn: () => false,
     });
   return {
     exec: (sql, params, options) =>
@@ -77,14 +80,19 @@ const READS = /^\s*(?:select|values|explain)\b/i;
 async function callOnce<T>(
   seats: Seats,
   slots: ReceiptSlots,
-  { signal, run, answer, unanswered }: SharedCall<T>,
+  { signal, run, answer, unanswered, isOwn }: SharedCall<T>,
 ): Promise<T> {
   let slot: ReceiptSlot | null = null;
   let mayBeDone = false;
+  /** Aborted or not: the app is to learn what became of its call. */
+  const nextToTell = (): Promise<Seat> =>
+    seats.next().catch((error: unknown) => {
+      throw isMeshError(error, "ERR_CLOSED") ? error : (unanswered() ?? error);
+    });
   try {
     for (;;) {
       // Without awaiting where there is a seat: a call inside a transaction is known by that.
-      const seat = seats.now() ?? (await seats.next(signal));
+      const seat = seats.now() ?? (await (mayBeDone ? nextToTell() : seats.next(signal)));
       try {
         if (slot !== null && mayBeDone) {
           const kept = await seat.replica.keptResult(slot.receipt);
@@ -97,6 +105,7 @@ async function callOnce<T>(
         mayBeDone = true;
         return await run(seat, { receipt: slot.receipt });
       } catch (error) {
+        if (isOwn(error) && (await isOpen(seat))) throw error;
         if (!(await seats.isOver(seat, error))) throw lastError(error);
         const isLost = seat.role === "leader" && error instanceof WorkerEndedError && !mayBeDone;
         const why = isLost ? unanswered() : null;
@@ -117,12 +126,18 @@ function transact<T>(
   let state:
     | { readonly type: "waiting" }
     | { readonly type: "begun" }
+    | { readonly type: "threw"; readonly error: unknown }
     | { readonly type: "ran"; readonly value: T } = { type: "waiting" };
   const callback = async (tx: SqlRunner): Promise<T> => {
     state = { type: "begun" };
-    const value = await run(tx);
-    state = { type: "ran", value };
-    return value;
+    try {
+      const value = await run(tx);
+      state = { type: "ran", value };
+      return value;
+    } catch (error) {
+      state = { type: "threw", error };
+      throw error;
+    }
   };
   return call<T>({
     signal: options.signal,
@@ -141,13 +156,23 @@ function transact<T>(
         case "waiting":
           return null;
         case "begun":
+        case "threw":
           return new MeshError("ERR_TAB_LOST", "the database's worker ended");
         case "ran":
           return unknownError();
       }
     },
+    isOwn: (error) =>
+      state.type === "threw" && state.error === error && isMeshError(error, "ERR_CLOSED"),
   });
 }
+
+/** Else what a callback threw may come of the database's closing under it. */
+const isOpen = ({ replica }: Seat): Promise<boolean> =>
+  replica.db.query("SELECT 1").then(
+    () => true,
+    () => false,
+  );
 
 const unknownError = (): MeshError =>
   new MeshError(

@@ -6,28 +6,35 @@
  */
 
 import type { LocalReplica } from "./replica.ts";
-import { createReplicaHost } from "./replica-host.ts";
+import { createReplicaHost, type ReplicaHost } from "./replica-host.ts";
 import { databaseLinkName, type TabMessage } from "./tab-messages.ts";
 import { openTabLink } from "./tab-link.ts";
 import { tabLockName, webLocks, whenFree } from "./tab-locks.ts";
 
-const NEVER = new AbortController().signal;
-
-/** From now on, until the worker ends. */
-export function letTabsIn(replica: () => LocalReplica, channelName: string, term: string): void {
+/**
+ * From now on.
+ * @returns the stop function: ends what is under way for tabs; resolves when they have their answers
+ */
+export function letTabsIn(
+  replica: () => LocalReplica,
+  channelName: string,
+  term: string,
+): () => Promise<void> {
   const locks = webLocks();
-  if (locks === null) return;
+  if (locks === null) return async () => undefined;
+  const closing = new AbortController();
   const channel = new BroadcastChannel(channelName);
-  const admitted = new Set<string>();
+  const admitted = new Map<string, ReplicaHost>();
   channel.addEventListener("message", ({ data }: MessageEvent<TabMessage>) => {
     if (data.type !== "attach" || data.term !== term || admitted.has(data.tab)) return;
-    admitted.add(data.tab);
     const link = openTabLink(databaseLinkName(data.tab, term), "leader");
-    const { host, leave } = createReplicaHost({ replica, carry: link.carry });
+    const host = createReplicaHost({ replica, carry: link.carry });
+    admitted.set(data.tab, host);
     link.expose(host);
-    void whenFree(locks, tabLockName(data.tab), NEVER)
+    void whenFree(locks, tabLockName(data.tab), closing.signal)
       .then(() => {
-        leave();
+        if (closing.signal.aborted) return;
+        void host.leave();
         link.close();
         admitted.delete(data.tab);
         return forgetClosedTabs(locks, replica());
@@ -36,6 +43,11 @@ export function letTabsIn(replica: () => LocalReplica, channelName: string, term
       .catch(() => undefined);
     void forgetClosedTabs(locks, replica()).catch(() => undefined);
   });
+  return async () => {
+    closing.abort();
+    channel.close();
+    await Promise.all([...admitted.values()].map((host) => host.leave()));
+  };
 }
 
 /** Also of those that ended with a leader before this one. */

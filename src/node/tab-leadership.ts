@@ -33,7 +33,7 @@ export interface LeadershipOptions {
   readonly seats: Seats;
   /** Opens the database, and the network when `online`. */
   readonly lead: (term: string, online: boolean) => Promise<LeaderSeat>;
-  readonly follow: (term: string) => Promise<Seat>;
+  readonly follow: (term: string, closed: AbortSignal) => Promise<Seat>;
 }
 
 export interface Leadership {
@@ -201,7 +201,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     ask();
     const asking = setInterval(ask, ATTACH_AGAIN_MS);
     try {
-      return await options.follow(term);
+      return await options.follow(term, closed);
     } finally {
       clearInterval(asking);
     }

@@ -47,18 +47,32 @@ export function leaderSeat(
     },
     close: () => {
       closing.abort();
-      closed ??= mesh.close();
+      // The next leader needs the storage, whatever the network met.
+      closed ??= mesh.close().catch(async (error: unknown) => {
+        await replica.close();
+        throw error;
+      });
       return closed;
     },
   };
 }
 
-/** Its own tab lock is held already. @throws WorkerEndedError when the leader is no more */
-export async function openFollowerSeat(term: string, tab: string): Promise<Seat> {
+/**
+ * Its own tab lock is held already.
+ * @throws WorkerEndedError when the leader is no more; ERR_CLOSED when the signal says so meanwhile
+ */
+export async function openFollowerSeat(
+  term: string,
+  tab: string,
+  signal: AbortSignal,
+): Promise<Seat> {
   const databaseLink = openTabLink(databaseLinkName(tab, term), "follower");
   const meshLink = openTabLink(meshLinkName(tab, term), "follower");
+  const givingUp = new AbortController();
+  const giveUp = (): void => givingUp.abort();
+  signal.addEventListener("abort", giveUp);
   try {
-    const remote = await openReplicaOverLink(databaseLink, term);
+    const remote = await openReplicaOverLink(databaseLink, term, givingUp.signal);
     const mesh = await meshOverLink(meshLink, remote.ended);
     const watch = watchLeader(() => Promise.all([mesh.ping(), remote.ping()]), mesh.changed);
     return {
@@ -78,6 +92,8 @@ export async function openFollowerSeat(term: string, tab: string): Promise<Seat>
     meshLink.close();
     databaseLink.close();
     throw error;
+  } finally {
+    signal.removeEventListener("abort", giveUp);
   }
 }
 

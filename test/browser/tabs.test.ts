@@ -428,6 +428,7 @@ test("five tabs opened at once: one leads; what the app wants of the network hol
   await expect.poll(() => isOnline(another), POLL).toBe(true);
   await one.evaluate(() => globalThis.app.opened().online(false));
   expect(await isOnline(one)).toBe(false);
+  await expect.poll(() => isOnline(another), POLL).toBe(false);
   await leader.close();
   await expect
     .poll(
@@ -530,4 +531,35 @@ test("a leader that does not answer is told of, until it does again", async () =
   await expect.poll(notices, POLL).toContainEqual(silent);
   expect(await held).toBe("ERR_TRANSACTION_TIMEOUT");
   await expect.poll(notices, POLL).not.toContainEqual(silent);
+});
+
+test("a transaction without end, of a follower, does not keep the database from a newer tab", async () => {
+  const name = newName();
+  const [, second] = (await openTabs(2, name)) as [Page, Page];
+  await second.evaluate(
+    () =>
+      new Promise<void>((begun) => {
+        const { app } = globalThis;
+        const written = app.opened().db.transaction(
+          async (tx) => {
+            await tx.exec("INSERT INTO animal (id) VALUES ('lost')");
+            begun();
+            await new Promise(() => undefined);
+          },
+          { timeoutMs: 1_000_000 },
+        );
+        Object.assign(globalThis, { endless: app.outcome(written) });
+      }),
+  );
+  const newer = await openPage();
+  await newer.evaluate(async (called) => {
+    const { app } = globalThis;
+    const migrations = [{ statements: ["ALTER TABLE animal ADD COLUMN name TEXT"] }];
+    await app.open({ name: called, schema: { ...app.schema, version: 2, migrations } });
+  }, name);
+  const outcome = await second.evaluate(
+    () => (globalThis as typeof globalThis & { endless: Promise<unknown> }).endless,
+  );
+  expect(outcome).toBe("ERR_TAB_LOST");
+  expect(await idsIn(newer)).toEqual([]);
 });

@@ -29,7 +29,7 @@ test("[L13] a new key taken in the worker is told to the window", async () => {
     clock: systemClock,
     random: systemRandom,
   });
-  const { host } = createReplicaHost({ replica: () => replica, carry: proxy });
+  const host = createReplicaHost({ replica: () => replica, carry: proxy });
   expose({ ...host, open: host.opened, close: replica.close }, port2);
   const worker = Object.assign(port1, { terminate: () => port1.close() });
   const { replica: copy } = await openReplicaInWorker(worker as unknown as Worker, {

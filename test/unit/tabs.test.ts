@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { createMemoryStorage } from "../../src/db/storage-memory.ts";
 import type { Storage } from "../../src/db/storage.ts";
 import { compileSqliteInNode } from "../../src/db/wasm-node.ts";
+import { MeshError } from "../../src/protocol/errors.ts";
 import { type LocalReplica, openReplica } from "../../src/node/replica.ts";
 import { WorkerEndedError } from "../../src/node/pending-calls.ts";
 import { openReplicaOverLink } from "../../src/node/replica-client.ts";
@@ -198,6 +199,40 @@ test("a transaction under way when its leader ends is refused, and its callback 
   await replica.close();
 });
 
+test("what a transaction's callback throws reaches the app at once, also ERR_CLOSED of another mesh", async () => {
+  const replica = await open(createMemoryStorage());
+  const seats = createSeats();
+  seats.take(seatOver(replica, "follower", "never"));
+  const elsewhere = new MeshError("ERR_CLOSED", "another mesh");
+  const refused = createSharedDatabase(seats, TAB).transaction(async (tx) => {
+    await tx.exec(INSERT, ["a"]);
+    throw elsewhere;
+  });
+  await expect(refused).rejects.toBe(elsewhere);
+  expect(await idsIn(replica)).toEqual([]);
+  await replica.close();
+});
+
+test("a call that may be done is told of although the app aborts it, or nobody can open the database", async () => {
+  const replica = await open(createMemoryStorage());
+  const seats = createSeats();
+  const aborting = new AbortController();
+  seats.take(seatOver(replica, "follower", "afterwards"));
+  const db = createSharedDatabase(seats, TAB);
+  const answer = db.exec(INSERT, ["a"], { signal: aborting.signal });
+  await expect.poll(() => seats.now()).toBe(null);
+  aborting.abort();
+  seats.take(seatOver(replica, "follower", "afterwards"));
+  expect(await answer).toBe(1);
+  const unknown = db.exec(INSERT, ["b"]);
+  await expect.poll(() => seats.now()).toBe(null);
+  seats.fail(new MeshError("ERR_SCHEMA_NEWER", "the file"));
+  await expect(unknown).rejects.toMatchObject({ code: "ERR_STORAGE_LOST" });
+  await expect(db.exec(INSERT, ["c"])).rejects.toMatchObject({ code: "ERR_SCHEMA_NEWER" });
+  expect(await idsIn(replica)).toEqual(["a", "b"]);
+  await replica.close();
+});
+
 test("a receipt outlives a rebuild and an opening, goes with its tab, and is as long as its slots", async () => {
   const storage = createMemoryStorage();
   let replica = await open(storage);
@@ -291,15 +326,16 @@ test("a link carries calls and callbacks whichever end is first, and keeps no po
   }
 });
 
-test("a follower's calls, transactions and live queries leave no ports behind; what it began ends with it", async () => {
+test("a follower's calls, transactions and live queries leave no ports behind; it closes when it has its answers", async () => {
   const replica = await open(createMemoryStorage());
   const [there, here] = [openTabLink("replica", "leader"), openTabLink("replica", "follower")];
-  const { host: replicaHost, leave } = createReplicaHost({
-    replica: () => replica,
-    carry: there.carry,
-  });
+  const replicaHost = createReplicaHost({ replica: () => replica, carry: there.carry });
   there.expose(replicaHost);
-  const { replica: remote } = await openReplicaOverLink(here, "nobody's");
+  const { replica: remote } = await openReplicaOverLink(
+    here,
+    "nobody's",
+    new AbortController().signal,
+  );
   const before = [there.ports(), here.ports()];
   for (let at = 0; at < 20; at++) {
     await remote.db.transaction((tx) => tx.exec(INSERT, [`row ${at}`]));
@@ -317,13 +353,6 @@ test("a follower's calls, transactions and live queries leave no ports behind; w
     expect(count).toBe(at + 1);
   }
   await expect.poll(() => [there.ports(), here.ports()]).toEqual(before);
-  const hanging = remote.db.transaction(async (tx) => {
-    await tx.exec(INSERT, ["lost"]);
-    leave();
-    await new Promise(() => undefined);
-  });
-  await expect(hanging).rejects.toMatchObject({ code: "ERR_ABORTED" });
-  expect(await idsIn(replica)).toHaveLength(20);
   const events = remote.events({ since: 20 })[Symbol.asyncIterator]().next();
   const last = remote.db.exec(INSERT, ["last"]);
   const closing = remote.close();
@@ -332,6 +361,31 @@ test("a follower's calls, transactions and live queries leave no ports behind; w
   await closing;
   // With the event, or without: who waits for one is not left waiting.
   await events;
+  there.close();
+  await replica.close();
+});
+
+test("who leaves is answered: what is at work ends, nothing of it is written, and nothing more is begun", async () => {
+  const replica = await open(createMemoryStorage());
+  const [there, here] = [openTabLink("leaving", "leader"), openTabLink("leaving", "follower")];
+  const replicaHost = createReplicaHost({ replica: () => replica, carry: there.carry });
+  there.expose(replicaHost);
+  const { signal } = new AbortController();
+  const { replica: remote } = await openReplicaOverLink(here, "nobody's", signal);
+  const hanging = remote.db.transaction(async (tx) => {
+    await tx.exec(INSERT, ["lost"]);
+    void replicaHost.leave();
+    await new Promise(() => undefined);
+  });
+  const behind = remote.db.exec(INSERT, ["behind"]);
+  const closed: unknown = expect.objectContaining({ code: "ERR_CLOSED" });
+  expect(await Promise.allSettled([hanging, behind])).toEqual([
+    { status: "rejected", reason: closed },
+    { status: "rejected", reason: closed },
+  ]);
+  await expect(remote.db.exec(INSERT, ["late"])).rejects.toMatchObject({ code: "ERR_CLOSED" });
+  expect(await idsIn(replica)).toEqual([]);
+  await remote.close();
   there.close();
   await replica.close();
 });
