@@ -108,7 +108,7 @@ export async function createAuthority(
     {
       serialNumber: serialNumber(),
       subject: authorityName(name, " issuer"),
-      issuer: root.subjectName.toJSON(),
+      issuer: root.subjectName,
       ...validity,
       signingAlgorithm: SIGNING_ALGORITHM,
       signingKey: rootKeys.privateKey,
@@ -203,7 +203,7 @@ export async function issueCertificate(
     {
       serialNumber: serialNumber(),
       subject: [{ CN: ["rowmesh hub"] }],
-      issuer: issuer.subjectName.toJSON(),
+      issuer: issuer.subjectName,
       ...validity,
       notAfter: new Date(Math.min(endMs, issuerEndMs)),
       signingAlgorithm: SIGNING_ALGORITHM,
@@ -273,10 +273,11 @@ function publicName(hostname: string): string | null {
 /** RFC 1123 §2.1 */
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
-function authorityName(name: string, suffix: string): x509.JsonName {
+/** As it is: the library reads "#", quotes and backslashes of a plain string as a notation. */
+function authorityName(name: string, suffix: string): x509.Name {
   const tail = ` (rowmesh hub${suffix})`;
   const chars = Array.from(name).slice(0, COMMON_NAME_CHARS_MAX - tail.length);
-  return [{ CN: [chars.join("") + tail] }];
+  return new x509.Name([{ CN: [{ utf8String: chars.join("") + tail }] }]);
 }
 
 const makeKeys = (): Promise<CryptoKeyPair> =>

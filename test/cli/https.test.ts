@@ -26,8 +26,10 @@ import {
   createAuthority,
   fingerprintOf,
   isOutdated,
+  isWhole,
   issueCertificate,
   type LocalAuthority,
+  rootName,
   type ServerCertificate,
 } from "../../src/cli/local-authority.ts";
 import { openSiteServer, type SiteServer } from "../../src/cli/site-server.ts";
@@ -108,6 +110,19 @@ test("no browser finds a certificate too long-lived, and all are valid by a slow
     expect(Date.parse(new X509Certificate(pem).validFrom)).toBeLessThan(nowMs - DAY_MS + 1);
   }
 });
+
+test.each(["#1 hub", "#cafe", 'say "hi" now', "a\\b", "a\\\\b", "x, y+z=1;<q>", "é"])(
+  "a hub called %s gets an authority of that name, whole",
+  async (name) => {
+    const named = await createAuthority(name, "hub", nowMs);
+    expect(isWhole(named)).toBe(true);
+    expect(rootName(named)).toBe(`${name} (rowmesh hub)`);
+    const { cert } = await issueCertificate(named, ["localhost"], nowMs);
+    expect(new X509Certificate(cert).checkIssued(new X509Certificate(named.intermediate))).toBe(
+      true,
+    );
+  },
+);
 
 test("nothing is made while the clock is wrong", async () => {
   await expect(createAuthority("hub", "hub", 0)).rejects.toThrow(/clock says 1970-01-01.*Set the/);
