@@ -14,6 +14,8 @@ const PREFIX = "rml";
 const NET = "10.77.0";
 
 const GATEWAY_ADDRESS = `${NET}.254`;
+/** Of nobody (RFC 5737): contacted to see that this is noticed. */
+export const PROBE_ADDRESS = "198.51.100.7";
 export const SITE_ADDRESS = "203.0.113.10";
 const SITE_GATEWAY_ADDRESS = "203.0.113.1";
 const SWITCHES = ["sw0", "sw1"] as const;

@@ -1,5 +1,6 @@
 /** Runs scenarios and holds what they measured against their bounds. */
 import { type Lab, type LabOptions, openLab } from "./lab.ts";
+import { PROBE_ADDRESS } from "./lan.ts";
 import type { Measures, Scenario } from "./scenarios.ts";
 
 export interface ScenarioResult {
@@ -36,7 +37,9 @@ function judge({ bounds }: Scenario, measures: Measures, lab: Lab): Outcome {
     .filter(([name, bound]) => !(Number(measures[name]) <= bound))
     .map(([name, bound]) => `${name} is ${measures[name]}, bound ${bound}`);
   const problems = lab.browsers.flatMap((browser) => browser.problems);
-  const failures = [...exceeded, ...problems];
+  const strangers = lab.lan.outside().destinations.filter((address) => address !== PROBE_ADDRESS);
+  const outside = strangers.map((address) => `${address}, which is none of the LAN, was contacted`);
+  const failures = [...exceeded, ...problems, ...outside];
   if (failures.length === 0) return { passed: true, ...measures };
   return { passed: false, failed: failures.join("; "), ...measures };
 }

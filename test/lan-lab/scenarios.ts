@@ -7,6 +7,7 @@ import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { directPeers, describe, type Lab, pause, until } from "./lab.ts";
 import type { LabBrowser } from "./hosts.ts";
+import { PROBE_ADDRESS } from "./lan.ts";
 import { pairingScenarios } from "./pairing-scenarios.ts";
 import { twoHubs } from "./hub-scenarios.ts";
 import { https, origins, publicOrigin } from "./origin-scenarios.ts";
@@ -69,7 +70,7 @@ const noInternet: Scenario = {
 
 function sendOutside({ host }: LabBrowser): void {
   const socket = 'require("node:dgram").createSocket("udp4")';
-  const code = `const s = ${socket}; s.send("x", 9, "198.51.100.7", () => s.close())`;
+  const code = `const s = ${socket}; s.send("x", 9, "${PROBE_ADDRESS}", () => s.close())`;
   const [command, ...args] = host.command(process.execPath, "-e", code);
   execFileSync(command, args);
 }
