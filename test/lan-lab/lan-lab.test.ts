@@ -3,7 +3,8 @@
  * measured and printed; they are held against their bounds by `npm run lan-lab` alone, which has
  * the machine to itself.
  */
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findChromium } from "../../scripts/find-chromium.mjs";
@@ -27,6 +28,17 @@ async function runOn(lab: Lab, name: string): Promise<readonly string[]> {
   const missing = Object.keys(scenario!.bounds).filter((bound) => !(bound in measures));
   return [...missing, ...lab.browsers.flatMap(({ problems }) => problems)];
 }
+
+test("the bounds are those of docs/RELIABILITY.md", () => {
+  const doc = readFileSync(join(import.meta.dirname, "../../docs/RELIABILITY.md"), "utf8");
+  for (const { name, bounds } of scenarios(CROWD)) {
+    const said = Object.entries(bounds).map(
+      ([measure, bound]) => `\`${measure}\` ${bound.toLocaleString("en")}`,
+    );
+    const row = doc.split("\n").find((line) => line.startsWith(`| \`${name}\` `));
+    expect(row?.split("|")[2]?.trim(), name).toBe(said.join(", "));
+  }
+});
 
 describe.skipIf(reason !== null)("on a LAN", () => {
   let site: string;
