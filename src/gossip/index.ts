@@ -6,6 +6,8 @@
 
 export type { Effect, ReplicationEvent } from "./effect.ts";
 export { digestOf } from "./digest.ts";
+export type { HeldVersions } from "./held-elsewhere.ts";
+export type { AuthorDifference } from "./peer-view.ts";
 export {
   createReplication,
   type Replication,

@@ -32,7 +32,7 @@ interface Difference {
   readonly fork: boolean;
 }
 
-/** As {@link PeerView.totals}, of one author. */
+/** As `PeerView.totals`, of one author. */
 export interface AuthorDifference {
   readonly site: SiteId;
   readonly weLack: number;
