@@ -17,7 +17,7 @@ Kills replicas, feeds every decoder hostile bytes, simulates meshes with faults,
 
   --minutes N   about how long (default 8); every part runs to its least amount, however long that takes
   --kills N     at least so many kills of each: a Node replica that writes, one that merges, replicas
-                on OPFS and IndexedDB (default 50)
+                on OPFS and IndexedDB, tabs on either (default 50)
   --inputs N    at least so many hostile inputs (default 10000000)
   --flood N     one peer pushes so many changesets (default 100000; a million is fine)
   --seed N      the first seed of everything (default: the clock's seconds)
@@ -77,6 +77,7 @@ const counted = {
 const lanes = [
   [
     { name: "browser kills", isDone: () => killsOf("opfs") >= options.kills, run: killBrowsers },
+    { name: "tabs", isDone: () => killsOf("tabs on opfs") >= options.kills, run: killTabs },
     { name: "hubs", isDone: () => counted.hubScenarios > 0, run: killHubs },
     { name: "flood", isDone: () => flooded() >= options.flood, run: pushMany },
   ],
@@ -123,6 +124,10 @@ async function runLane(parts) {
 
 async function killBrowsers() {
   return crash("test/crash/browser-crash.test.ts");
+}
+
+async function killTabs() {
+  return crash("test/crash/tabs-crash.test.ts");
 }
 
 async function killProcesses() {
