@@ -302,9 +302,9 @@ function announce(options: HubOptions, hub: Hub): void {
   }
   const { name } = decodeGenesisBody(invite.genesis.bodyBytes);
   if (options.join === null && options.name !== null && options.name !== name) {
-    complain(`rowmesh hub: this mesh was founded as "${name}"; --name is ignored`);
+    complain(`rowmesh hub: this mesh was founded as "${printable(name)}"; --name is ignored`);
   }
-  print(`Hub of the mesh "${name}", ${mesh.peerId}\n`);
+  print(`Hub of the mesh "${printable(name)}", ${mesh.peerId}\n`);
   print(qrCode(invite, best));
   print(`\nTo join, scan the code or open one of these pages:\n`);
   for (const { origin } of links) print(`  ${origin}/`);

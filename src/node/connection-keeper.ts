@@ -19,7 +19,8 @@
  *    closed after a while.
  * 6. Failures back off with jitter, less while there is no link at all; a change of the network
  *    forgives them.
- * 7. At most DIALS_MAX dials are under way.
+ * 7. At most DIALS_MAX dials are under way; hubs do not wait for those to peers that anybody on the
+ *    LAN may have invented.
  *
  * @module
  */
@@ -293,11 +294,18 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
     return degree < DEGREE_MIN ? Math.max(dueMs, each.unlinkedMs + LARGER_WAIT_MS) : null;
   }
 
+  function mayDial({ role: its }: Candidate): boolean {
+    const inWay = [...dialling].filter(
+      (peer) => its !== "hub" || candidates.get(peer)?.role !== "found",
+    );
+    return inWay.length < DIALS_MAX;
+  }
+
   function dials(nowMs: number): KeeperEffect[] {
     const effects: KeeperEffect[] = [];
     let degree = degreeNow() + [...dialling].filter((peer) => !isKept(peer)).length;
     for (const each of shuffled([...candidates.values()], random).sort(hubsFirst)) {
-      if (dialling.size >= DIALS_MAX) break;
+      if (!mayDial(each)) continue;
       const dueMs = dialDueMs(each, degree);
       if (dueMs === null || dueMs > nowMs) continue;
       const addresses = addressesOf(each);
@@ -346,11 +354,10 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
   }
 
   function nextDialMs(nowMs: number): number | null {
-    if (dialling.size >= DIALS_MAX) return null;
     const degree = degreeNow();
     let nextMs: number | null = null;
     for (const each of candidates.values()) {
-      const dueMs = dialDueMs(each, degree);
+      const dueMs = mayDial(each) ? dialDueMs(each, degree) : null;
       if (dueMs !== null && dueMs > nowMs) nextMs = Math.min(nextMs ?? dueMs, dueMs);
     }
     return nextMs;

@@ -122,6 +122,17 @@ test("what somebody says of a known hub is tried in turn with what is known", ()
   expect(keeper.handle(WOKEN, 5_000)[0]).toEqual({ type: "dial", peer: HUB, addresses });
 });
 
+test("a hub does not wait until peers that nobody knows are found not to answer", () => {
+  const keeper = keeperOf("a");
+  keeper.handle(connection("1", HUB), 0);
+  for (let i = 0; i < FOUND_PEERS_MAX; i++) keeper.handle(FOUND(`f${i}`, `/f${i}`), 0);
+  const lost = keeper.handle({ type: "closed", connection: "1" }, 60_000);
+  expect(dialsIn(lost)).toEqual([HUB]);
+  const failed = keeper.handle(FAILED(HUB), 61_000);
+  expect(dialsIn(failed)).toEqual([]);
+  expect(dialsIn(keeper.handle(WOKEN, 61_000 + wakeIn(failed)!))).toEqual([HUB]);
+});
+
 test("invented peers take each other's places, and no hub's", () => {
   const keeper = keeperOf("a");
   let waiting = dialsIn(keeper.handle(WOKEN, 0));
