@@ -19,8 +19,15 @@ import type { LanHost, SiteHost } from "./lan.ts";
 const HUB_PORT = 4380;
 const HUB_HTTPS_PORT = 4383;
 const START_TIMEOUT_MS = 60_000;
-/** What Chromium itself looks for, whatever page it shows: not the lab's matter. */
-const CHROMIUM_CALLS_HOME = ["accounts.google.com", "update.googleapis.com"];
+/**
+ * What Chromium itself looks for, whatever page it shows, the last one where a certificate is
+ * refused: not the lab's matter.
+ */
+const CHROMIUM_CALLS_HOME = [
+  "accounts.google.com",
+  "update.googleapis.com",
+  "connectivitycheck.gstatic.com",
+];
 /** Killed processes may still be writing their last. */
 const REMOVE = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
 
