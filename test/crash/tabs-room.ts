@@ -7,6 +7,8 @@ import type { Told } from "./tabs-page/page.ts";
 
 const TABS_MAX = 5;
 const PATIENCE_MS = 40_000;
+/** Between a commit and what other tabs hear of it, where it is to be long. */
+const LATE_MS = 20;
 
 export interface Tab {
   /** Of this life of a page: its calls begin with it. */
@@ -149,6 +151,7 @@ export async function openRoom(options: RoomOptions): Promise<Room> {
 
   async function live(page: Page, loaded: () => void): Promise<void> {
     const tag = `${name}-${lives.size}`;
+    const lateMs = lives.size % 2 === 0 ? LATE_MS : 0;
     const tab: Tab = { tag, page, schema, closes: false, endsWorker: false };
     lives.set(tag, tab);
     byPage.set(page, tab);
@@ -157,7 +160,7 @@ export async function openRoom(options: RoomOptions): Promise<Room> {
     // From now on it may end at any moment.
     tabs.add(tab);
     loaded();
-    const life = { name, storage, schema: tab.schema, join, tag };
+    const life = { name, storage, schema: tab.schema, join, tag, lateMs };
     const opened = await within(
       `opening of ${tag}`,
       page.evaluate((given) => globalThis.tabs.live(given), life),

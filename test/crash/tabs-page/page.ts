@@ -16,6 +16,8 @@ export interface TabLife {
   readonly join: string;
   /** Of this life alone: begins the names of its calls. */
   readonly tag: string;
+  /** Its worker answers other tabs so much later: what it did they often do not hear of. */
+  readonly lateMs: number;
 }
 
 export interface Followed {
@@ -45,12 +47,34 @@ let lanes: Promise<unknown> = Promise.resolve();
 
 const workers: Worker[] = [];
 const Native = globalThis.Worker;
+let lateMs = 0;
 globalThis.Worker = class extends Native {
   constructor(url: string | URL, options?: WorkerOptions) {
-    super(url, options);
+    super(lateMs === 0 ? url : lateWorker(String(url)), options);
     workers.push(this);
   }
 };
+
+const moduleOf = (text: string): string =>
+  URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+
+/** The same worker, but for the delay; in order all the same. */
+function lateWorker(url: string): string {
+  const late = moduleOf(`
+    const post = BroadcastChannel.prototype.postMessage;
+    BroadcastChannel.prototype.postMessage = function (message) {
+      const copy = structuredClone(message);
+      setTimeout(() => {
+        try {
+          post.call(this, copy);
+        } catch {
+          // Closed meanwhile.
+        }
+      }, ${lateMs});
+    };
+  `);
+  return moduleOf(`import ${JSON.stringify(late)}; import ${JSON.stringify(url)};`);
+}
 
 const pause = (delayMs: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, delayMs));
@@ -131,7 +155,8 @@ function watch(): void {
 
 const app = {
   /** @returns "open", or the code of what kept it from that */
-  live: async ({ name, storage, schema, join, tag }: TabLife): Promise<string> => {
+  live: async ({ name, storage, schema, join, tag, lateMs: given }: TabLife): Promise<string> => {
+    lateMs = given;
     try {
       mesh = await openMesh({ name, storage, join, schema: schemaOf(schema) });
     } catch (error) {
