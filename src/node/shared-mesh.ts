@@ -1,6 +1,6 @@
 /**
  * A mesh that the tabs of an origin share: one of them leads, with the database's worker and the
- * network; for the app it is the same in all (docs/decisions/0013-tabs.md).
+ * network; for the app it is the same in all (docs/decisions/0015-tabs.md).
  *
  * @module
  */
