@@ -28,5 +28,16 @@ const addMissing = (target: object, name: string, value: unknown): void => {
     Object.defineProperty(target, name, { value, writable: true, configurable: true });
 };
 
+/**
+ * As the platform's: an error that nobody listens for any more ends nothing. The package's own throws
+ * it, and a hub that hangs and then breaks a dial that was given up would end the program.
+ */
+class QuietWebSocket extends WebSocket {
+  constructor(...args: ConstructorParameters<typeof WebSocket>) {
+    super(...args);
+    this.on("error", () => undefined);
+  }
+}
+
 addMissing(Promise, "withResolvers", withResolvers);
-addMissing(globalThis, "WebSocket", WebSocket);
+addMissing(globalThis, "WebSocket", QuietWebSocket);

@@ -1,4 +1,6 @@
 /** What libp2p does not do by itself, and what a hostile libp2p peer gets to see. */
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { noise } from "@libp2p/noise";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
@@ -132,3 +134,16 @@ test("networks made and stopped leave no timer and no socket", async () => {
     }
   });
 }, 60_000);
+
+/** As when a dial is given up and breaks later: libp2p no longer listens. */
+test("a WebSocket that fails unheard ends nothing", async () => {
+  const server = createServer((socket) => socket.destroy());
+  ending({ stop: () => void server.close() });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  const socket = new WebSocket(`ws://127.0.0.1:${port}`);
+  await new Promise((resolve) => {
+    socket.addEventListener("close", resolve);
+  });
+  expect(socket.readyState).toBe(WebSocket.CLOSED);
+});
