@@ -235,6 +235,7 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
       await stop();
       throw new MeshError("ERR_NETWORK", "cannot listen", { cause });
     }
+    plan.afterStart(libp2p);
     if (options.gossip === "on") {
       const pubsub = libp2p.services["pubsub"] as GossipSub;
       gossip = createGossipBroadcast(pubsub, gossipTopic(meshId), judge);

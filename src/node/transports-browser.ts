@@ -24,6 +24,7 @@ export function browserTransportPlan(): TransportPlan {
     ...(hasWebrtc() ? webrtcPlan() : WEBSOCKETS_ONLY),
     discovery: null,
     beforeStart: () => Promise.resolve(),
+    afterStart: () => undefined,
     beforeStop: () => Promise.resolve(),
     onNetworkChange: (listener) => {
       // A page that was frozen, or lay in the back-forward cache, may wake up anywhere.

@@ -20,6 +20,7 @@ import { serveHubName } from "./hub-name-server.ts";
 import { createMulticastDiscovery } from "./multicast-discovery.ts";
 import { RTC_CONFIGURATION, type TransportPlan, type TransportPlanOptions } from "./transports.ts";
 import { releaseDirectListeners, retainDirectListeners } from "./webrtc-direct-shutdown.ts";
+import { limitWebSocketListeners } from "./websocket-listeners.ts";
 
 export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan {
   const { certificate, discovery, listen, meshId } = options;
@@ -43,6 +44,7 @@ export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan 
       return serveHubName(hubName(fingerprintOfCerthash(certificate.certhash)));
     },
     beforeStart: listensDirectly ? releaseDirectListeners : () => Promise.resolve(),
+    afterStart: limitWebSocketListeners,
     beforeStop: retainDirectListeners,
     onNetworkChange: () => () => undefined,
   };

@@ -32,8 +32,9 @@ export interface TransportPlan {
   readonly signalling: "relays" | "none";
   /** Installs what the platform needs while a network runs; returns the undo. */
   readonly prepare: (lanAddresses: LanAddresses) => () => void;
-  /** Awaited before libp2p starts and stops. */
+  /** Around the start and the end of libp2p; awaited. */
   readonly beforeStart: () => Promise<void>;
+  readonly afterStart: (libp2p: Libp2p) => void;
   readonly beforeStop: (libp2p: Libp2p) => Promise<void>;
   /** Calls back when the device changes networks; returns the undo. */
   readonly onNetworkChange: (listener: () => void) => () => void;

@@ -130,6 +130,10 @@ export const STANDINGS_MAX = 1_024;
 /** Peers remembered as possible links, and those who told of one of them. */
 export const CANDIDATES_MAX = 512;
 export const CANDIDATE_RELAYS_MAX = 8;
+/** Connections to a hub's WebSocket port, open or asking: as many as libp2p keeps, and some to refuse. */
+export const WEBSOCKETS_MAX = 1_024;
+/** For a connection there to ask for a WebSocket: browsers do at once. */
+export const WEBSOCKET_REQUEST_MS = 10_000;
 /** Peers that answered on the LAN by multicast, of which anybody there can invent any number. */
 export const FOUND_PEERS_MAX = 32;
 /** Addresses that one of them is dialled at, each for up to 4 s: a machine has a few networks. */

@@ -1,12 +1,18 @@
 /** Peers that take a place and do nothing with it. The clock runs ten times as fast as timers do. */
+import { connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { gossipTopic } from "../../src/node/gossip-broadcast.ts";
 import type { Libp2pNetwork } from "../../src/node/libp2p-network.ts";
 import { meshId, siteId } from "../../src/protocol/ids.ts";
-import { FRAME_TIMEOUT_MS, IDLE_CONNECTION_MS } from "../../src/protocol/limits.ts";
+import {
+  FRAME_TIMEOUT_MS,
+  IDLE_CONNECTION_MS,
+  WEBSOCKET_REQUEST_MS,
+} from "../../src/protocol/limits.ts";
 import type { Clock, NetworkHandlers } from "../../src/seams.ts";
 import { helloTo, type HostilePeer, openHostilePeer } from "./hostile-peer.ts";
-import { openListening } from "./libp2p-nodes.ts";
+import { eventually, record } from "../contracts/network.ts";
+import { openListening, openNode } from "./libp2p-nodes.ts";
 
 const fast: Clock = { nowMs: () => 10 * performance.now(), wallClockMs: () => Date.now() };
 const MESH = meshId("cd".repeat(32));
@@ -74,4 +80,27 @@ test(`a frame that trickles byte by byte loses its stream after ${FRAME_TIMEOUT_
   clearInterval(trickle);
   const open = () => streams.filter(({ stream }) => stream.status === "open").length;
   await expect.poll(open, { timeout: 5_000 }).toBe(0);
+}, 60_000);
+
+test(`who asks for no WebSocket at its port is gone after ${WEBSOCKET_REQUEST_MS} ms, others stay`, async () => {
+  const { network, address } = await openListening("ws");
+  ended.push(network.stop);
+  const { peers } = await record(network);
+  const guest = await openNode({ hubs: [address] });
+  ended.push(guest.stop);
+  await record(guest);
+  await eventually(() => expect(peers.size).toBe(1));
+  const port = Number(address.split("/")[4]);
+  const said = ["", "G", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ", "POST / HTTP/1.1\r\n"];
+  const sockets = [...said, ...said].map((text) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write(text));
+    return socket.on("error", () => undefined);
+  });
+  ended.push(async () => sockets.forEach((socket) => socket.destroy()));
+  const open = () => sockets.filter(({ destroyed }) => !destroyed).length;
+  await eventually(() => expect(sockets.every(({ connecting }) => !connecting)).toBe(true));
+  expect(open()).toBe(sockets.length);
+  for (const socket of sockets) socket.resume();
+  await expect.poll(open, { timeout: 2 * WEBSOCKET_REQUEST_MS }).toBe(0);
+  expect([...peers.keys()]).toEqual([guest.self]);
 }, 60_000);

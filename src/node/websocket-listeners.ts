@@ -1,0 +1,53 @@
+/**
+ * Who connects to a WebSocket port has a while to ask for a WebSocket, and there is room for so many.
+ * libp2p's listener waits for the first byte for ever, and so it does for the rest of a request,
+ * since its HTTP server never listens itself and Node then keeps no time (@libp2p/websockets 10).
+ * Whoever could reach the port would take all file descriptors of the process, without a word.
+ *
+ * @module
+ */
+
+import type { EventEmitter } from "node:events";
+import { Server as NetServer, type Socket } from "node:net";
+import type { Libp2p } from "@libp2p/interface";
+import { WEBSOCKET_REQUEST_MS, WEBSOCKETS_MAX } from "../protocol/limits.ts";
+
+/** The parts of libp2p's listener that this needs; there is no public way. */
+interface WebSocketListener {
+  readonly server: NetServer;
+  readonly wsServer: object;
+  readonly http: EventEmitter;
+}
+
+interface Internals {
+  readonly components?: {
+    readonly transportManager?: { readonly getListeners: () => readonly object[] };
+  };
+}
+
+const isWebSocketListener = (listener: object): listener is WebSocketListener =>
+  "wsServer" in listener &&
+  "http" in listener &&
+  "server" in listener &&
+  listener.server instanceof NetServer;
+
+/** Call when it listens. */
+export function limitWebSocketListeners(libp2p: Libp2p): void {
+  const { components } = libp2p as unknown as Internals;
+  for (const listener of components?.transportManager?.getListeners() ?? []) {
+    if (isWebSocketListener(listener)) limit(listener);
+  }
+}
+
+function limit({ server, http }: WebSocketListener): void {
+  const upgraded = new WeakSet<Socket>();
+  http.prependListener("upgrade", (_request: unknown, socket: Socket) => upgraded.add(socket));
+  server.maxConnections = WEBSOCKETS_MAX;
+  server.on("connection", (socket) => {
+    const timer = setTimeout(() => {
+      if (!upgraded.has(socket)) socket.destroy();
+    }, WEBSOCKET_REQUEST_MS);
+    timer.unref();
+    socket.once("close", () => clearTimeout(timer));
+  });
+}
