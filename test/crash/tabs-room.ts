@@ -7,8 +7,10 @@ import type { Told } from "./tabs-page/page.ts";
 
 const TABS_MAX = 5;
 const PATIENCE_MS = 40_000;
+/** More tell nothing more. */
+const FAULTS_MAX = 20;
 /** Between a commit and what other tabs hear of it, where it is to be long. */
-const LATE_MS = 20;
+const LATE_MS = 5;
 
 export interface Tab {
   /** Of this life of a page: its calls begin with it. */
@@ -116,7 +118,7 @@ export async function openRoom(options: RoomOptions): Promise<Room> {
     trace.push(`${Math.round(performance.now())} ${words.join(" ")}`);
   };
   const fault = (page: Page, message: string): void => {
-    faults.push(`${byPage.get(page)?.tag}: ${message}`);
+    if (faults.length < FAULTS_MAX) faults.push(`${byPage.get(page)?.tag}: ${message}`);
     note("FAULT", byPage.get(page)?.tag, message);
   };
 
