@@ -18,7 +18,7 @@
  * 5. A relayed connection is only for signalling, and a second direct one for nothing: both are
  *    closed after a while.
  * 6. Failures back off with jitter, less while there is no link at all; a change of the network
- *    forgives them.
+ *    forgives them, and so does a page that is looked at again.
  * 7. At most DIALS_MAX dials are under way; hubs do not wait for those to peers that anybody on the
  *    LAN may have invented.
  *
@@ -75,6 +75,8 @@ export type KeeperEvent =
   /** The peer is not to be dialled before then. */
   | { readonly type: "banned"; readonly peer: PeerId; readonly untilMs: number }
   | { readonly type: "networkChanged" }
+  /** People look at this page again, whose timers the browser may have slowed down. */
+  | { readonly type: "visible" }
   | { readonly type: "woken" };
 
 export type KeeperEffect =
@@ -273,6 +275,7 @@ export function createConnectionKeeper(options: ConnectionKeeperOptions): Connec
         candidate(event.peer, nowMs).bannedUntilMs = event.untilMs;
         return;
       case "networkChanged":
+      case "visible":
         for (const each of candidates.values()) {
           each.failures = 0;
           each.dialAfterMs = nowMs;

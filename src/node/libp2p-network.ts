@@ -245,7 +245,11 @@ function runNetwork({ options, plan, hubs, libp2p, standing, allowedDials }: Par
       directory.refresh();
       gossip?.heal((peer) => newestFirst(connectionsTo(peer))[0]);
     }, HOUSEKEEPING_MS);
-    undo.push(() => clearInterval(housekeeping), plan.onNetworkChange(networkChanged));
+    undo.push(
+      () => clearInterval(housekeeping),
+      plan.onNetworkChange(networkChanged),
+      plan.onVisible(() => keeper.handle({ type: "visible" })),
+    );
     keeper.handle({ type: "woken" });
   }
 

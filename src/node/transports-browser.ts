@@ -37,6 +37,13 @@ export function browserTransportPlan(): TransportPlan {
         document.removeEventListener("resume", listener);
       };
     },
+    onVisible: (listener) => {
+      const changed = (): void => {
+        if (document.visibilityState === "visible") listener();
+      };
+      document.addEventListener("visibilitychange", changed);
+      return () => document.removeEventListener("visibilitychange", changed);
+    },
   };
 }
 

@@ -47,6 +47,7 @@ export function nodeTransportPlan(options: TransportPlanOptions): TransportPlan 
     afterStart: limitWebSocketListeners,
     beforeStop: retainDirectListeners,
     onNetworkChange: () => () => undefined,
+    onVisible: () => () => undefined,
   };
 }
 

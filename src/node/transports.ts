@@ -38,6 +38,8 @@ export interface TransportPlan {
   readonly beforeStop: (libp2p: Libp2p) => Promise<void>;
   /** Calls back when the device changes networks; returns the undo. */
   readonly onNetworkChange: (listener: () => void) => () => void;
+  /** Calls back when people look at the page again; returns the undo. */
+  readonly onVisible: (listener: () => void) => () => void;
 }
 
 /** No server of any kind: candidates of the LAN only. */

@@ -178,16 +178,19 @@ test("a lost hub is redialled at once when the link had lasted, after a pause wh
   expect(wakeIn(brief)).toBeGreaterThan(0);
 });
 
-test("a change of the network forgives the failures, but no ban", () => {
-  const keeper = keeperOf("b");
-  keeper.handle(WOKEN, 0);
-  for (let i = 0; i < 9; i++) keeper.handle(FAILED(HUB), 0);
-  expect(dialsIn(keeper.handle({ type: "networkChanged" }, 1))).toEqual([HUB]);
-  keeper.handle(FAILED(HUB), 1);
-  keeper.handle({ type: "banned", peer: HUB, untilMs: 90_000 }, 1);
-  expect(dialsIn(keeper.handle({ type: "networkChanged" }, 50_000))).toEqual([]);
-  expect(dialsIn(keeper.handle(WOKEN, 90_000))).toEqual([HUB]);
-});
+test.each(["networkChanged", "visible"] as const)(
+  "%s forgives the failures, but no ban",
+  (type) => {
+    const keeper = keeperOf("b");
+    keeper.handle(WOKEN, 0);
+    for (let i = 0; i < 9; i++) keeper.handle(FAILED(HUB), 0);
+    expect(dialsIn(keeper.handle({ type }, 1))).toEqual([HUB]);
+    keeper.handle(FAILED(HUB), 1);
+    keeper.handle({ type: "banned", peer: HUB, untilMs: 90_000 }, 1);
+    expect(dialsIn(keeper.handle({ type }, 50_000))).toEqual([]);
+    expect(dialsIn(keeper.handle(WOKEN, 90_000))).toEqual([HUB]);
+  },
+);
 
 function linked(self: string): ConnectionKeeper {
   const keeper = keeperOf(self);
