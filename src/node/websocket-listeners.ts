@@ -1,8 +1,11 @@
 /**
- * Who connects to a WebSocket port has a while to ask for a WebSocket, and there is room for so many.
+ * Who connects to a WebSocket port has a while to ask for a WebSocket, there is room for so many, and
+ * their messages are small.
  * libp2p's listener waits for the first byte for ever, and so it does for the rest of a request,
  * since its HTTP server never listens itself and Node then keeps no time (@libp2p/websockets 10).
  * Whoever could reach the port would take all file descriptors of the process, without a word.
+ * Messages may have 100 MiB there, and are held until they are whole: ten strangers, a gigabyte. And
+ * nobody hears the error that a malformed frame makes, which then ends the process.
  *
  * @module
  */
@@ -10,12 +13,24 @@
 import type { EventEmitter } from "node:events";
 import { Server as NetServer, type Socket } from "node:net";
 import type { Libp2p } from "@libp2p/interface";
-import { WEBSOCKET_REQUEST_MS, WEBSOCKETS_MAX } from "../protocol/limits.ts";
+import {
+  WEBSOCKET_MESSAGE_BYTES_MAX,
+  WEBSOCKET_REQUEST_MS,
+  WEBSOCKETS_MAX,
+} from "../protocol/limits.ts";
 
 /** The parts of libp2p's listener that this needs; there is no public way. */
 interface WebSocketListener {
   readonly server: NetServer;
-  readonly wsServer: object;
+  readonly wsServer: {
+    readonly options: { maxPayload: number };
+    handleUpgrade: (
+      request: unknown,
+      socket: unknown,
+      head: unknown,
+      upgraded: (webSocket: EventEmitter, request: unknown) => void,
+    ) => void;
+  };
   readonly http: EventEmitter;
 }
 
@@ -39,7 +54,15 @@ export function limitWebSocketListeners(libp2p: Libp2p): void {
   }
 }
 
-function limit({ server, http }: WebSocketListener): void {
+function limit({ server, wsServer, http }: WebSocketListener): void {
+  wsServer.options.maxPayload = WEBSOCKET_MESSAGE_BYTES_MAX;
+  const handleUpgrade = wsServer.handleUpgrade.bind(wsServer);
+  wsServer.handleUpgrade = (request, socket, head, done) =>
+    handleUpgrade(request, socket, head, (webSocket, of) => {
+      // Its end follows, which the listener hears.
+      webSocket.on("error", () => undefined);
+      done(webSocket, of);
+    });
   const upgraded = new WeakSet<Socket>();
   http.prependListener("upgrade", (_request: unknown, socket: Socket) => upgraded.add(socket));
   server.maxConnections = WEBSOCKETS_MAX;

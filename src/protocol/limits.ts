@@ -132,6 +132,8 @@ export const CANDIDATES_MAX = 512;
 export const CANDIDATE_RELAYS_MAX = 8;
 /** Connections to a hub's WebSocket port, open or asking: as many as libp2p keeps, and some to refuse. */
 export const WEBSOCKETS_MAX = 1_024;
+/** One WebSocket message: Noise's are 64 KiB at most. Each connection may make the hub hold one. */
+export const WEBSOCKET_MESSAGE_BYTES_MAX: number = 256 * 1_024;
 /** For a connection there to ask for a WebSocket: browsers do at once. */
 export const WEBSOCKET_REQUEST_MS = 10_000;
 /** Peers that answered on the LAN by multicast, of which anybody there can invent any number. */

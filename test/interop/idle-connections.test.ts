@@ -1,4 +1,5 @@
 /** Peers that take a place and do nothing with it. The clock runs ten times as fast as timers do. */
+import { once } from "node:events";
 import { connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { gossipTopic } from "../../src/node/gossip-broadcast.ts";
@@ -7,6 +8,7 @@ import { meshId, siteId } from "../../src/protocol/ids.ts";
 import {
   FRAME_TIMEOUT_MS,
   IDLE_CONNECTION_MS,
+  WEBSOCKET_MESSAGE_BYTES_MAX,
   WEBSOCKET_REQUEST_MS,
 } from "../../src/protocol/limits.ts";
 import type { Clock, NetworkHandlers } from "../../src/seams.ts";
@@ -104,3 +106,37 @@ test(`who asks for no WebSocket at its port is gone after ${WEBSOCKET_REQUEST_MS
   await expect.poll(open, { timeout: 2 * WEBSOCKET_REQUEST_MS }).toBe(0);
   expect([...peers.keys()]).toEqual([guest.self]);
 }, 60_000);
+
+const LARGE = (length: number): Buffer => {
+  const head = Buffer.alloc(14);
+  head.set([0x82, 0xff]);
+  head.writeBigUInt64BE(BigInt(length), 2);
+  return head;
+};
+
+/** Binary, masked, of that length, and the message itself does not come; and no frames at all. */
+test.each([
+  { what: "a large message", bytes: LARGE(WEBSOCKET_MESSAGE_BYTES_MAX + 1), code: 1_009 },
+  { what: "a larger one", bytes: LARGE(2 ** 40), code: 1_009 },
+  { what: "an unknown kind of frame", bytes: Buffer.from([0x8f, 0x80, 1, 2, 3, 4]), code: 1_002 },
+  { what: "a frame without a mask", bytes: Buffer.from([0x82, 1, 1]), code: 1_002 },
+])("a stranger's WebSocket with $what is closed at once, and nothing else", async (attack) => {
+  const { network, address } = await openListening("ws");
+  ended.push(network.stop);
+  const { peers } = await record(network);
+  const socket = connect(Number(address.split("/")[4]), "127.0.0.1");
+  ended.push(async () => void socket.destroy());
+  socket.on("error", () => undefined);
+  const key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+  const upgrade = "Connection: Upgrade\r\nUpgrade: websocket";
+  socket.write(`GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n${upgrade}\r\n${key}\r\n\r\n`);
+  await once(socket, "data");
+  socket.write(attack.bytes);
+  const [frame] = (await once(socket, "data")) as [Buffer];
+  // RFC 6455 §5.5.1 and §7.4.1
+  expect([frame[0], frame.readUInt16BE(2)]).toEqual([0x88, attack.code]);
+  const guest = await openNode({ hubs: [address] });
+  ended.push(guest.stop);
+  await record(guest);
+  await eventually(() => expect(peers.size).toBe(1));
+});
