@@ -12,7 +12,7 @@ const FAULTS_MAX = 20;
 /** Between a commit and what other tabs hear of it, where it is to be long. */
 const LATE_MS = 5;
 
-export interface Tab {
+interface Tab {
   /** Of this life of a page: its calls begin with it. */
   readonly tag: string;
   readonly page: Page;
