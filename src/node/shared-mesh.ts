@@ -13,7 +13,7 @@ import type { Mesh, MeshStatus } from "./api.ts";
 import { peerIdOfPublicKey } from "./peer-identity.ts";
 import type { Replica } from "./replica.ts";
 import { createSharedDatabase } from "./shared-database.ts";
-import type { Seat, Seats } from "./seats.ts";
+import { lastError, type Seat, type Seats } from "./seats.ts";
 import type { Leadership } from "./tab-leadership.ts";
 
 /** @param first the seat that there is */
@@ -139,8 +139,9 @@ async function* sharedEvents(
       throw new MeshError("ERR_CLOSED", "the database closed");
     } catch (error) {
       if (await seats.isOver(seat, error)) continue;
-      if (isMeshError(error, "ERR_CLOSED")) return;
-      throw error;
+      const last = lastError(error);
+      if (isMeshError(last, "ERR_CLOSED")) return;
+      throw last;
     }
   }
 }

@@ -285,6 +285,9 @@ export async function openRoom(options: RoomOptions): Promise<Room> {
     } catch (error) {
       // A page that was killed meanwhile answers nothing.
       if (String(error).includes("hangs")) fault(tab.page, String(error));
+      // One that did not go would write on, and nobody would wait for it.
+      if (!tabs.has(tab))
+        await Promise.race([tab.page.close().catch(() => undefined), pause(2_000)]);
     }
   }
 
