@@ -19,6 +19,14 @@ import {
   WEBSOCKETS_MAX,
 } from "../protocol/limits.ts";
 
+interface ServedWebSocket extends EventEmitter {
+  close: (code?: number, reason?: string) => void;
+  readonly terminate: () => void;
+}
+
+/** How libp2p aborts a connection; no code that may be sent, so the package throws and closes nothing. */
+const ABNORMAL = 1_006;
+
 /** The parts of libp2p's listener that this needs; there is no public way. */
 interface WebSocketListener {
   readonly server: NetServer;
@@ -28,7 +36,7 @@ interface WebSocketListener {
       request: unknown,
       socket: unknown,
       head: unknown,
-      upgraded: (webSocket: EventEmitter, request: unknown) => void,
+      upgraded: (webSocket: ServedWebSocket, request: unknown) => void,
     ) => void;
   };
   readonly http: EventEmitter;
@@ -61,6 +69,9 @@ function limit({ server, wsServer, http }: WebSocketListener): void {
     handleUpgrade(request, socket, head, (webSocket, of) => {
       // Its end follows, which the listener hears.
       webSocket.on("error", () => undefined);
+      const close = webSocket.close.bind(webSocket);
+      webSocket.close = (code, reason) =>
+        code === ABNORMAL ? webSocket.terminate() : close(code, reason);
       done(webSocket, of);
     });
   const upgraded = new WeakSet<Socket>();

@@ -1,6 +1,6 @@
 /** Peers that take a place and do nothing with it. The clock runs ten times as fast as timers do. */
 import { once } from "node:events";
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { gossipTopic } from "../../src/node/gossip-broadcast.ts";
 import type { Libp2pNetwork } from "../../src/node/libp2p-network.ts";
@@ -140,3 +140,31 @@ test.each([
   await record(guest);
   await eventually(() => expect(peers.size).toBe(1));
 });
+
+test("the WebSocket of a peer that is dropped is closed, and its place free", async () => {
+  const { network, address } = await openListening("ws");
+  ended.push(network.stop);
+  const { peers } = await record(network);
+  const closed = new Set<Socket>();
+  /** A hostile one would not say that it hangs up. */
+  let guestSays: "all" | "nothing" = "all";
+  const between = createServer((socket) => {
+    const upstream = connect(Number(address.split("/")[4]), "127.0.0.1");
+    upstream.on("close", () => closed.add(upstream)).on("error", () => undefined);
+    socket.on("error", () => undefined);
+    socket.on("data", (data) => guestSays === "all" && upstream.write(data));
+    upstream.on("data", (data) => socket.write(data));
+    ended.push(async () => void upstream.destroy());
+  });
+  await once(between.listen(0, "127.0.0.1"), "listening");
+  ended.push(async () => void between.close());
+  const { port } = between.address() as AddressInfo;
+  const guest = await openNode({ hubs: [address.replace(/tcp\/\d+/, `tcp/${port}`)] });
+  ended.push(guest.stop);
+  await record(guest);
+  await eventually(() => expect(peers.size).toBe(1));
+  expect(closed.size).toBe(0);
+  guestSays = "nothing";
+  network.penalise(guest.self, "ERR_WRONG_MESH");
+  await expect.poll(() => closed.size, { timeout: 9_000 }).toBeGreaterThan(0);
+}, 60_000);
