@@ -281,7 +281,9 @@ export async function openRoom(options: RoomOptions): Promise<Room> {
     if (tab === undefined) return;
     note(action, tab.tag);
     try {
-      await within(`${action} ${tab.tag}`, doTo(action, tab));
+      // What dies under the action may leave it without an answer.
+      const died = new Promise<void>((resolve) => void tab.page.once("crash", () => resolve()));
+      await within(`${action} ${tab.tag}`, Promise.race([doTo(action, tab), died]));
     } catch (error) {
       // A page that was killed meanwhile answers nothing.
       if (String(error).includes("hangs")) fault(tab.page, String(error));
