@@ -293,9 +293,10 @@ export function createPeerView(ours: DigestedVector): PeerView {
     walkBack: (range) => {
       const key = authorStream(range);
       const { first, step } = again.get(key) ?? { first: range.first, step: 1 };
-      const lowest = (theirs.entries.get(key)?.floor ?? 0) + 1;
-      const next = Math.max(lowest, Math.min(first, range.first) - step);
-      if (next >= range.first) return false;
+      const { floor = 0, head = 0 } = theirs.entries.get(key) ?? {};
+      const next = Math.max(floor + 1, Math.min(first, range.first) - step);
+      // What it holds beyond a gap, it cannot say what that follows.
+      if (next >= range.first || next > head) return false;
       again.set(key, { first: next, step: 2 * step });
       compare(key);
       return true;

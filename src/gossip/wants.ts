@@ -268,8 +268,11 @@ export function createWants(options: WantsOptions): Wants {
     return versions;
   }
 
+  const failed = ({ headerHash }: IncomingChangeset) => Number(backoffs.hasFailed(headerHash));
+
   function freeChunks(filter: (key: AuthorStream) => boolean, nowMs: number): WantedChunks | null {
-    for (const changeset of incoming.all()) {
+    // What nobody has any more, after a restored backup, may not keep the rest waiting.
+    for (const changeset of [...incoming.all()].sort((a, b) => failed(a) - failed(b))) {
       const { headerHash, version, missing } = changeset;
       const chain = chainOf(changeset);
       const isClaimed = view.claims(chain, version);
@@ -429,6 +432,8 @@ export function createWants(options: WantsOptions): Wants {
     if (want.chunks?.isClaimed === false) shared(want, want.chunks, nowMs);
     else if (complete || nothing) silence(want, nowMs);
     if (want.chunks !== null) pace(nowMs - want.askedMs);
+    // It claims that version; which changeset has it there, it has not said.
+    want.gained ||= complete && want.chunks !== null;
     want.state = "served";
     wants.delete(id);
     leaseClock.begin(nowMs);
@@ -448,9 +453,10 @@ export function createWants(options: WantsOptions): Wants {
 
   function silence({ silent, chunks }: Want, nowMs: number): void {
     const failing = chunks === null ? backoffs : backoffsOf(chunks);
+    const isNew = chunks !== null && !backoffs.hasFailed(chunks.of.headerHash);
     for (const key of silent) failing.fail(key, nowMs);
     // Its versions are looked at again: the peer may have others.
-    if (chunks?.isClaimed === true && silent.size > 0) backoffs.fail(chainOf(chunks.of), nowMs);
+    if (isNew && chunks.isClaimed && silent.size > 0) backoffs.fail(chainOf(chunks.of), nowMs);
   }
 
   /** Judges the peer by a want that is answered and ingested. */

@@ -262,3 +262,19 @@ test("[AE22] two orders have little in common, and one is the same everywhere", 
   );
   expect(few).toEqual([3, 4]);
 });
+
+test("[AE19] what nobody has any more does not keep the chunks of others waiting", () => {
+  const machine = createMachine();
+  const lost = incomingOf(1, 1, 6 * CHUNK_BYTES);
+  tell(machine, lost);
+  machine.connect("a", [entry(1, 1, "bb"), entry(2, 1)]);
+  // Under that version the peer holds another changeset: it has none of these chunks.
+  const [want] = only(machine.sent("a"), "wantChunks");
+  expect(want?.headerHash).toBe(lost.headerHash);
+  machine.frame("a", { type: "served", want: want?.want ?? 0, complete: true });
+  const fresh = incomingOf(2, 1, 2 * CHUNK_BYTES);
+  tell(machine, lost, fresh);
+  machine.pass(300);
+  const [next] = only(machine.sent("a"), "wantChunks");
+  expect(next?.headerHash).toBe(fresh.headerHash);
+});

@@ -488,3 +488,21 @@ test("[AE14] a slow peer is told once what changed many times", () => {
     encodeMessage({ type: "vector", part: "more", entries: [entry(1, 500)] }),
   );
 });
+
+test("[AE8] what a peer holds beyond a gap it is not asked for over and over", () => {
+  const machine = createMachine();
+  const beyond = [{ first: 2, last: 8 }];
+  machine.connect("a", [{ ...entry(1, 0), beyond }]);
+  let asked = 0;
+  for (let i = 0; i < 100; i++) {
+    machine.pass(20);
+    for (const { want } of only(machine.sent("a"), "want")) {
+      asked += 1;
+      machine.frame("a", { type: "run", want, run: runOf(1, 2, 7) });
+      machine.ingested({ verdict: "later", code: "ERR_UNKNOWN_PREDECESSOR" });
+      machine.frame("a", { type: "served", want, complete: true });
+    }
+  }
+  // In two seconds: at once, after 0.5 s and after another 1 s.
+  expect(asked).toBe(3);
+});
