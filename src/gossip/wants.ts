@@ -38,6 +38,7 @@ import type { IncomingChangeset, IngestItem, IngestOutcome } from "../seams.ts";
 import { payloadBytesOfOutline, rangeOfOutline, rangeOfRun } from "./claimed-range.ts";
 import { createBackoffs, longer, NO_BACKOFF } from "./backoff.ts";
 import { firstChunks } from "./chunk-order.ts";
+import { createChunkPace } from "./chunk-pace.ts";
 import { chainOf, type IncomingView } from "./incoming.ts";
 import { createPlaceQueue } from "./place-queue.ts";
 import { type Intake, isTaken } from "./intake.ts";
@@ -55,12 +56,6 @@ const RETRY_MS = 250;
  * are sent before outlines, also those that were read before them.
  */
 const ANSWER_BYTES_MAX: number = WANT_BYTES_MAX + FRAME_BYTES_MAX;
-const CHUNKS_AT_FIRST = 4;
-/**
- * A want of chunks that takes longer is followed by a smaller one, one that takes half as long by a
- * larger one: what is small waits behind about so much.
- */
-const CHUNKS_MS = 1_500;
 /** Streams looked at for one want; the rest has its turn next time. */
 const SCAN_MAX = 4 * WANT_RANGES_MAX;
 /** Ranges of one author in one want: gaps beyond these wait for the next. */
@@ -155,7 +150,7 @@ export function createWants(options: WantsOptions): Wants {
   let peerBackoff = NO_BACKOFF;
   let lastWant = 0;
   let lookedMs = 0;
-  let chunksAtOnce = CHUNKS_AT_FIRST;
+  const chunkPace = createChunkPace();
   /** Of the oldest want. */
   const leaseClock = createLeaseClock(roundTripMs);
 
@@ -281,7 +276,7 @@ export function createWants(options: WantsOptions): Wants {
       const order = isClaimed ? site : fetchingSite();
       if (order === null) continue;
       const free = leases.free(headerHash, missing);
-      const left = firstChunks(order, headerHash, free, chunksAtOnce);
+      const left = firstChunks(order, headerHash, free, chunkPace.atOnce());
       if (left.length > 0) return { of: changeset, isClaimed, left };
     }
     return null;
@@ -431,18 +426,13 @@ export function createWants(options: WantsOptions): Wants {
     const nothing = want.receivedBytes === 0;
     if (want.chunks?.isClaimed === false) shared(want, want.chunks, nowMs);
     else if (complete || nothing) silence(want, nowMs);
-    if (want.chunks !== null) pace(nowMs - want.askedMs);
+    if (want.chunks !== null) chunkPace.took(nowMs - want.askedMs);
     // It claims that version; which changeset has it there, it has not said.
     want.gained ||= complete && want.chunks !== null;
     want.state = "served";
     wants.delete(id);
     leaseClock.begin(nowMs);
     settle(want, nowMs);
-  }
-
-  function pace(tookMs: number): void {
-    if (tookMs > CHUNKS_MS) chunksAtOnce = Math.max(1, Math.floor(chunksAtOnce / 2));
-    else if (2 * tookMs < CHUNKS_MS) chunksAtOnce = Math.min(WANT_CHUNKS_MAX, 2 * chunksAtOnce);
   }
 
   /** A neighbour that fetches as we do gave what it has; it may have more a little later. */
