@@ -61,7 +61,8 @@ export async function checkDataDirectory(data: string, nowMs: number): Promise<r
     }),
     ...checkKept("authority", "https page", nowMs, () => {
       const kept = readAuthority(data);
-      return kept === null ? [] : [kept.root, kept.intermediate];
+      // The root was made with it, for as long.
+      return kept === null ? [] : [kept.intermediate];
     }),
   ];
 }

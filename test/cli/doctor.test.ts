@@ -58,7 +58,6 @@ describe("a hub", () => {
       "space ok",
       "certificate ok",
       "authority ok",
-      "authority ok",
       "mesh ok",
       "clock ok",
       "reach warn",
