@@ -1,50 +1,16 @@
 /** `openMesh` as an app in Chromium has it: every call crosses to the worker and back. */
-import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { openHubMesh } from "../../src/node/open-mesh-node.ts";
 import { systemRandom } from "../../src/node/system-seams.ts";
 import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
 import type { Mesh } from "../../src/node/api.ts";
-import {
-  type Chromium,
-  LOOPBACK,
-  openChromium,
-  openSite,
-  PLAIN_HTTP_HOST,
-  type Site,
-} from "../fixtures/chromium.ts";
+import { LOOPBACK, PLAIN_HTTP_HOST } from "../fixtures/chromium.ts";
+import { meshPages } from "./mesh-pages.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-let site: Site;
-let chromium: Chromium;
-let pages: Page[] = [];
-
-beforeAll(async () => {
-  site = await openSite(join(import.meta.dirname, "mesh"));
-  chromium = await openChromium();
-}, 60_000);
-
-afterEach(async () => {
-  await Promise.all(pages.map((page) => page.close()));
-  pages = [];
-});
-afterAll(async () => {
-  await chromium?.close();
-  await site?.close();
-}, 60_000);
-
-const load = async (page: Page, host = LOOPBACK): Promise<Page> => {
-  await page.goto(`http://${host}:${site.port}/`);
-  await page.waitForFunction(() => "app" in globalThis);
-  return page;
-};
-const openPage = async (host = LOOPBACK): Promise<Page> => {
-  const page = await chromium.context.newPage();
-  pages.push(page);
-  return load(page, host);
-};
+const { chromium, newPage, load, openPage } = meshPages();
 
 let names = 0;
 const newName = (): string => `test${++names}`;
@@ -501,8 +467,7 @@ test("without gossip: drafts written before joining reach the other browser, and
 test("a browser without WebRTC is in step with a hub over WebSocket, and says what it lacks", async () => {
   const hub = await openHub("tcp/0/ws");
   try {
-    const page = await chromium.context.newPage();
-    pages.push(page);
+    const page = await newPage();
     await page.addInitScript(() => Reflect.deleteProperty(globalThis, "RTCPeerConnection"));
     await load(page);
     const seen = await page.evaluate(
@@ -565,7 +530,7 @@ test("the browser is asked to keep the data after the first commit; its answer a
   // A site of its own: Chromium gives sites that are used much what they ask for.
   const page = await openPage("localhost");
   // What it sets holds as long as the session.
-  const session = await chromium.context.newCDPSession(page);
+  const session = await chromium().context.newCDPSession(page);
   const permit = (setting: "denied" | "granted") =>
     session.send("Browser.setPermission", {
       permission: { name: "persistent-storage" },

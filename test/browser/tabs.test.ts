@@ -1,46 +1,16 @@
 /** Several tabs of one origin share one database and one place in the mesh, whichever of them ends. */
-import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { openHubMesh } from "../../src/node/open-mesh-node.ts";
 import type { Pairing } from "../../src/node/api.ts";
 import { systemRandom } from "../../src/node/system-seams.ts";
 import { createWebrtcCertificate } from "../../src/node/webrtc-certificate.ts";
-import {
-  type Chromium,
-  LOOPBACK,
-  openChromium,
-  openSite,
-  type Site,
-} from "../fixtures/chromium.ts";
+import { LOOPBACK } from "../fixtures/chromium.ts";
+import { meshPages } from "./mesh-pages.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-let site: Site;
-let chromium: Chromium;
-let pages: Page[] = [];
-
-beforeAll(async () => {
-  site = await openSite(join(import.meta.dirname, "mesh"));
-  chromium = await openChromium();
-}, 60_000);
-
-afterEach(async () => {
-  await Promise.all(pages.map((page) => page.close()));
-  pages = [];
-});
-afterAll(async () => {
-  await chromium?.close();
-  await site?.close();
-}, 60_000);
-
-const openPage = async (): Promise<Page> => {
-  const page = await chromium.context.newPage();
-  pages.push(page);
-  await page.goto(`http://${LOOPBACK}:${site.port}/`);
-  await page.waitForFunction(() => "app" in globalThis);
-  return page;
-};
+const { openPage, gone } = meshPages();
 
 let names = 0;
 const newName = (): string => `tabs${++names}`;
@@ -203,7 +173,7 @@ test("tabs share rows, live queries and events both ways, and are one peer of th
         { ...same, role: "follower" },
       ]);
     await kill(leader);
-    pages = pages.filter((page) => page !== leader);
+    gone(leader);
     await third.evaluate(() =>
       globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('after the leader')"),
     );
@@ -271,7 +241,7 @@ test("leaders close, end, are killed while others write: every write is there on
   await goOn();
   expect(await roleOf(killed)).toBe("leader");
   await kill(killed);
-  pages = pages.filter((page) => page !== killed);
+  gone(killed);
   await goOn();
   const written = await Promise.all(writers.map(stopWriting));
   console.log(
@@ -400,7 +370,7 @@ test("a follower's open transaction ends with its tab, at once", async () => {
     globalThis.app.opened().db.exec("INSERT INTO animal (id) VALUES ('kept')"),
   );
   await kill(follower);
-  pages = pages.filter((page) => page !== follower);
+  gone(follower);
   expect(await waiting).toBe(1);
   expect(await idsIn(leader)).toEqual(["kept"]);
 });

@@ -4,10 +4,10 @@ import type { MeshLink } from "../../src/node/mesh-link.ts";
 import { createMeshReport } from "../../src/node/mesh-report.ts";
 import { NODE_PLATFORM } from "../../src/node/platform.ts";
 import type { Replica } from "../../src/node/replica.ts";
-import type { LogCounts } from "../../src/db/replica-database.ts";
 import { siteId } from "../../src/protocol/ids.ts";
 import { authorStream, type VectorEntry } from "../../src/protocol/version-vector.ts";
 import type { Clock } from "../../src/seams.ts";
+import { NO_COUNTS } from "./log-counts.ts";
 
 test("[AE15] reading the status takes a tenth of the time at most, and the last commit is read", async () => {
   let readings = 0;
@@ -62,17 +62,7 @@ test("without a network, what was offered and not claimed counts as unsent, and 
     headHash: "11".repeat(16),
     beyond: [],
   };
-  const counts: LogCounts = {
-    held: 0,
-    parked: 0,
-    parkedCode: null,
-    newerSchemas: [],
-    void: 0,
-    refusedByCode: new Map(),
-    forks: [],
-    formerKeys: [],
-    unreleased: 1,
-  };
+  const counts = { ...NO_COUNTS, unreleased: 1 };
   const replica = {
     report: async () => ({ counts, authors: [], incoming: [] }),
     vector: async () => [own, { ...own, site: siteId("bb".repeat(16)) }],

@@ -12,6 +12,7 @@ import type { ReplicaReport } from "../../src/node/replica.ts";
 import { CHUNK_BYTES } from "../../src/protocol/limits.ts";
 import { headerHash, type SiteId, siteId } from "../../src/protocol/ids.ts";
 import { ed25519, secretOf } from "../fixtures/replicas.ts";
+import { NO_COUNTS } from "./log-counts.ts";
 
 const [alice, mallory] = await Promise.all(
   [1, 2].map((number) => createKeyPair(ed25519, secretOf(number))),
@@ -55,18 +56,7 @@ const statusWith = (
     tab: { role: "alone" },
     platform: NODE_PLATFORM,
     report: {
-      counts: {
-        held: 0,
-        parked: 0,
-        parkedCode: null,
-        newerSchemas: [],
-        void: 0,
-        refusedByCode: new Map(),
-        forks: [],
-        formerKeys: [],
-        unreleased: 0,
-        ...counts,
-      },
+      counts: { ...NO_COUNTS, ...counts },
       incoming,
       authors: [
         {
