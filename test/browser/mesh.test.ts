@@ -492,7 +492,7 @@ test("a browser without WebRTC is in step with a hub over WebSocket, and says wh
       lacks: ["webrtc"],
       paired: "ERR_NOT_SUPPORTED",
     });
-    expect(hub.status().authors.map(({ version }) => version)).toContain(1);
+    await expect.poll(() => hub.status().authors.map(({ version }) => version)).toContain(1);
   } finally {
     await hub.close();
   }
