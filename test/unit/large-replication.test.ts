@@ -278,3 +278,52 @@ test("[AE19] what nobody has any more does not keep the chunks of others waiting
   const [next] = only(machine.sent("a"), "wantChunks");
   expect(next?.headerHash).toBe(fresh.headerHash);
 });
+
+test("[AE19] of two that may be asked for, chunks that never came are asked for last", () => {
+  const machine = createMachine();
+  const lost = incomingOf(1, 1, 6 * CHUNK_BYTES);
+  const first = incomingOf(2, 1, 2 * CHUNK_BYTES);
+  const second = incomingOf(3, 1, 2 * CHUNK_BYTES);
+  const serve = (headerHash: string): void => {
+    const [want] = only(machine.sent("a"), "wantChunks");
+    expect(want?.headerHash).toBe(headerHash);
+    machine.frame("a", { type: "served", want: want?.want ?? 0, complete: true });
+  };
+  tell(machine, lost);
+  machine.connect("a", [entry(1, 1, "bb")]);
+  serve(lost.headerHash);
+  tell(machine, lost, first);
+  machine.frame("a", { type: "vector", part: "more", entries: [entry(2, 1)] });
+  // One want of chunks at a time: until the first is served, the lost one's pause ends.
+  machine.pass(1_500);
+  const incoming = [lost, { ...first, missing: [] }, second];
+  machine.tell({ type: "changed", entries: [entry(2, 1)], broadcasts: [], incoming });
+  machine.frame("a", { type: "vector", part: "more", entries: [entry(3, 1)] });
+  serve(first.headerHash);
+  machine.pass(300);
+  serve(second.headerHash);
+});
+
+test("[AE19] chunks that never come do not keep their author's next version waiting", () => {
+  const machine = createMachine();
+  tell(machine, incomingOf(1, 1, 6 * CHUNK_BYTES));
+  machine.connect("a", [entry(1, 1, "bb")]);
+  let chunkWants = 0;
+  for (let i = 0; chunkWants < 3 && i < 100; i++) {
+    for (const message of machine.sent("a")) {
+      if (message.type !== "want" && message.type !== "wantChunks") continue;
+      if (message.type === "wantChunks") chunkWants += 1;
+      else {
+        machine.frame("a", { type: "run", want: message.want, run: runOf(1, 1, 1) });
+        machine.tell({ type: "changed", entries: [entry(1, 1, "bb")], broadcasts: [] });
+        machine.ingested({ verdict: "applied" });
+      }
+      machine.frame("a", { type: "served", want: message.want, complete: true });
+    }
+    if (chunkWants < 3) machine.pass(50);
+  }
+  expect(chunkWants).toBe(3);
+  machine.frame("a", { type: "vector", part: "more", entries: [entry(1, 2, "cc")] });
+  machine.pass(20);
+  expect(wantsOf(machine.sent("a")).versions).toEqual([range(1, 2, 2)]);
+});

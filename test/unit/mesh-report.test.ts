@@ -1,13 +1,23 @@
 /** The status is read anew after commits; a reading costs the number of authors. */
 import { expect, test } from "vitest";
 import type { MeshLink } from "../../src/node/mesh-link.ts";
-import { createMeshReport } from "../../src/node/mesh-report.ts";
+import { createMeshReport, type MeshReport } from "../../src/node/mesh-report.ts";
 import { NODE_PLATFORM } from "../../src/node/platform.ts";
 import type { Replica } from "../../src/node/replica.ts";
 import { siteId } from "../../src/protocol/ids.ts";
 import { authorStream, type VectorEntry } from "../../src/protocol/version-vector.ts";
 import type { Clock } from "../../src/seams.ts";
 import { NO_COUNTS } from "./log-counts.ts";
+
+const openReport = (replica: Replica, link: MeshLink, clock: Clock): Promise<MeshReport> =>
+  createMeshReport({
+    replica,
+    link,
+    clock,
+    hub: null,
+    platform: NODE_PLATFORM,
+    tabRole: () => "alone",
+  });
 
 test("[AE15] reading the status takes a tenth of the time at most, and the last commit is read", async () => {
   let readings = 0;
@@ -33,14 +43,7 @@ test("[AE15] reading the status takes a tenth of the time at most, and the last 
     },
   } as unknown as Replica;
   const link = { replication: () => ({}) } as unknown as MeshLink;
-  const report = await createMeshReport({
-    replica,
-    link,
-    clock,
-    hub: null,
-    platform: NODE_PLATFORM,
-    tabRole: () => "alone",
-  });
+  const report = await openReport(replica, link, clock);
   const beginMs = clock.nowMs();
   for (let i = 1; i <= 200; i++) {
     writtenAt = i;
@@ -78,14 +81,7 @@ test("without a network, what was offered and not claimed counts as unsent, and 
     heldElsewhere: () => new Map([[authorStream(own), 3]]),
   } as unknown as MeshLink;
   const clock: Clock = { nowMs: () => 0, wallClockMs: () => 0 };
-  const report = await createMeshReport({
-    replica,
-    link,
-    clock,
-    hub: null,
-    platform: NODE_PLATFORM,
-    tabRole: () => "alone",
-  });
+  const report = await openReport(replica, link, clock);
   expect(report.now().unsent).toBe(3);
   report.stop();
 });
